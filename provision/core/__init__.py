@@ -1,0 +1,1 @@
+"""Pure: course, roster, naming, plan. No I/O, no clock, no network."""

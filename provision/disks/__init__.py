@@ -1,0 +1,1 @@
+"""VirtualBox and cloud disk formats: read, check, shrink, write."""

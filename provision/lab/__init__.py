@@ -1,0 +1,1 @@
+"""The embedded cloud: a real single-node OpenStack in one systemd-nspawn machine."""

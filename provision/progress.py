@@ -1,0 +1,45 @@
+"""How a long story says where it is. The terminal and JSON-lines forms live in cli/; this floor knows only the shape."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+
+class Phase(Protocol):
+    """One named step under way."""
+
+    def update(self, done: float, total: float, unit: str = "") -> None:
+        """Say that `done` of `total` are finished; `unit` is a word such as "bytes" or "machines"."""
+
+    def note(self, text: str) -> None:
+        """Say in a few words what happens just now."""
+
+
+class Progress(Protocol):
+    """Where phases are announced. `with progress.phase("Uploading") as phase:` times it; an exception marks it failed."""
+
+    def phase(self, name: str) -> AbstractContextManager[Phase]:
+        """Begin a phase called `name`, ended when the context is left."""
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+
+
+class _SilentPhase:
+    def update(self, done: float, total: float, unit: str = "") -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+class Silent:
+    """A `Progress` that says nothing."""
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[Phase]:
+        """Begin a phase of which nothing is shown."""
+        yield _SilentPhase()
+
+    def say(self, text: str) -> None:
+        """Say nothing."""

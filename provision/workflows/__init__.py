@@ -1,0 +1,1 @@
+"""The stories, read from top to bottom: lab, image, cohort, machine."""
