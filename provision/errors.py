@@ -56,3 +56,11 @@ class CloudError(ProvisionError):
 
 class AuthenticationError(CloudError):
     """The cloud does not accept the credential."""
+
+
+class NotReadyError(ProvisionError):
+    """A machine did not prove itself ready. `stage` is the first proof that failed (see guests/probes.py)."""
+
+    def __init__(self, stage: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.stage = stage

@@ -1,4 +1,4 @@
-"""The one way in which programs are started: logged so that it can be pasted, with a deadline, never through a shell."""
+"""The one way in which programs are started: logged so that it can be pasted, with a deadline, never in a shell."""
 
 import logging
 import os
@@ -25,8 +25,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run `args` to its end and return its exit code, stdout and stderr as text.
 
-    `deadline` is in seconds. `env` is added to this process's environment. With `check`, an exit code other than 0 raises
-    `CommandError` with the last lines that the program printed.
+    `deadline` is in seconds. `env` is added to this process's environment. With `check`, an exit code other than 0
+    raises `CommandError` with the last lines that the program printed.
     """
     words = [str(arg) for arg in args]
     log.debug("$ %s", shlex.join(words))
@@ -44,7 +44,7 @@ def run(
             check=False,
         )
     except FileNotFoundError as exc:
-        raise CommandError(f"{words[0]} is not installed.", hint=f"Install the program {words[0]} and try again.") from exc
+        raise CommandError(f"{words[0]} is not installed.", hint=f"Install {words[0]} and try again.") from exc
     except subprocess.TimeoutExpired as exc:
         raise CommandError(f"{words[0]} did not finish within {deadline:.0f} s: {shlex.join(words)}") from exc
     if check and done.returncode:

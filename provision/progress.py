@@ -1,4 +1,4 @@
-"""How a long story says where it is. The terminal and JSON-lines forms live in cli/; this floor knows only the shape."""
+"""How a long story says where it is: the shape. The terminal and JSON-lines forms live in cli/."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,7 +16,7 @@ class Phase(Protocol):
 
 
 class Progress(Protocol):
-    """Where phases are announced. `with progress.phase("Uploading") as phase:` times it; an exception marks it failed."""
+    """Where phases are announced: `with progress.phase("Uploading") as phase:`. An exception marks the phase failed."""
 
     def phase(self, name: str) -> AbstractContextManager[Phase]:
         """Begin a phase called `name`, ended when the context is left."""

@@ -1,0 +1,23 @@
+"""How long each tier took, printed above pytest's closing line."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Sum the seconds of setup, call and teardown by the folder below tests/."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[_tier(report.nodeid)] += report.duration
+    terminalreporter.section("seconds by tier")
+    for tier, total in sorted(seconds.items()):
+        terminalreporter.write_line(f"{total:8.1f} {tier}")
+
+
+def _tier(nodeid: str) -> str:
+    parts = Path(nodeid.partition("::")[0]).parts
+    return parts[1] if len(parts) > 2 else "architecture"
