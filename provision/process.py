@@ -3,15 +3,21 @@
 import logging
 import os
 import shlex
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from provision.errors import CommandError
 
 log = logging.getLogger(__name__)
 
 TAIL_LINES = 12
+TERM_SECONDS = 30.0  # what a program may take to clean up after itself
 
 
 def run(
@@ -50,6 +56,90 @@ def run(
     if check and done.returncode:
         raise CommandError(f"{words[0]} failed with exit code {done.returncode}: {shlex.join(words)}\n{tail(done)}")
     return done
+
+
+def follow(
+    args: Sequence[str | Path],
+    *,
+    deadline: float,
+    on_line: Callable[[str], None],
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run `args`, passing on each line of stdout and stderr as it is printed; a carriage return ends a line, too.
+
+    The program and what it started are asked to end when the deadline (seconds) passes or when we are interrupted.
+    """
+    words = [str(arg) for arg in args]
+    log.debug("$ %s", shlex.join(words))
+    lines: deque[str] = deque(maxlen=TAIL_LINES)
+    with _group(words, env) as child, _alarm(deadline, child):
+        for line in filter(None, map(str.strip, child.stdout or ())):
+            lines.append(line)
+            on_line(line)
+        code = child.wait()
+    if code:
+        said = "\n".join(f"  {line}" for line in lines)
+        raise CommandError(f"{words[0]} failed with exit code {code}: {shlex.join(words)}\n{said}")
+
+
+@contextmanager
+def _group(words: list[str], env: Mapping[str, str] | None) -> Iterator[subprocess.Popen[str]]:
+    """A program in a process group of its own, of which nothing is left when the context is."""
+    try:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+    except FileNotFoundError as exc:
+        raise CommandError(f"{words[0]} is not installed.", hint=f"Install {words[0]} and try again.") from exc
+    with child:
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                _end(child)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    os.killpg(child.pid, signal.SIGTERM)
+    try:
+        child.wait(TERM_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _alarm(deadline: float, child: subprocess.Popen[str]) -> Iterator[None]:
+    timer = threading.Timer(deadline, _end, [child])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def start(args: Sequence[str | Path], *, output: Path) -> int:
+    """Start `args` in a session of its own, where it outlives us, with stdout and stderr going to `output`; its pid."""
+    words = [str(arg) for arg in args]
+    log.debug("$ %s >%s &", shlex.join(words), output)
+    with output.open("wb") as stream:
+        child = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    return child.pid
+
+
+def become(args: Sequence[str | Path]) -> NoReturn:
+    """Replace this process by `args`, which keeps the terminal and whose exit code is ours."""
+    words = [str(arg) for arg in args]
+    log.debug("$ exec %s", shlex.join(words))
+    os.execvp(words[0], words)  # noqa: S606 - a list of arguments, never a shell
 
 
 def tail(done: subprocess.CompletedProcess[str]) -> str:

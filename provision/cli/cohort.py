@@ -1,0 +1,218 @@
+"""`provision cohort`: a class of machines, from a roster to a table of those that are ready."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from provision.cli.options import cloud_option, handout_option, roster_type
+from provision.cli.output import format_option, print_rows
+from provision.cli.progress import make_progress, progress_option
+from provision.core.outcome import Failed, Outcome, Ready
+from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Wait
+from provision.errors import StudentsFailedError
+
+PROVE_AGAIN = 60.0  # seconds that a machine which once was ready gets to prove it anew
+
+
+@click.group()
+def cohort() -> None:
+    """Launch a class from a roster, watch it, take it down."""
+
+
+def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A verb on COURSE (its name, or its course.toml) and PRESENTATION (such as 26J)."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        for wrap in (cloud_option, click.argument("presentation"), click.argument("course")):
+            function = wrap(function)
+        return cohort.command(name)(function)
+
+    return decorate
+
+
+_roster = click.option("--roster", type=roster_type, required=True, help="CSV with id,name,email and perhaps ssh_keys.")
+_flavor = click.option("--flavor", metavar="NAME", help="The flavor.  [default: the smallest that fits]")
+_network = click.option("--external-network", "network", metavar="NAME", help="Where public addresses come from.")
+
+
+@_command("plan")
+@_roster
+@_flavor
+@_network
+@format_option
+def plan_command(
+    course: str,
+    presentation: str,
+    cloud: str | None,
+    roster: Path,
+    flavor: str | None,
+    network: str | None,
+    output: str,
+) -> None:
+    """Say what launch would do, and change nothing."""
+    from provision.cloud.compute import describe
+    from provision.cloud.connection import connect
+    from provision.workflows.cohort import plan
+    from provision.workflows.courses import read_order
+
+    order = read_order(course, presentation, roster)
+    made = plan(connect(cloud), order, flavor=flavor, network=network)
+    print_rows([_action_row(action) for action in made.actions], output, columns=("student", "action", "why"))
+    image = made.ground.image
+    click.echo(
+        f"\n{order.cohort}: image {image.name} ({image.id}), flavor {describe(made.ground.flavor)}, "
+        f"external network {made.ground.network}",
+        err=True,
+    )
+
+
+@_command("launch")
+@_roster
+@_flavor
+@_network
+@handout_option
+@click.option("--deadline", type=click.FloatRange(min=1), default=900, show_default=True, metavar="SECONDS",
+              help="How long a stack may take to be made, and then a machine to prove itself ready.")  # fmt: skip
+@progress_option
+@format_option
+def launch_command(
+    course: str,
+    presentation: str,
+    cloud: str | None,
+    roster: Path,
+    flavor: str | None,
+    network: str | None,
+    folder: Path | None,
+    deadline: float,
+    form: str,
+    output: str,
+) -> None:
+    """Give every student a machine that is proved ready.
+
+    Run it again at any time: it completes what is missing and touches nothing that is right.
+    """
+    from provision.cloud.connection import connect
+    from provision.workflows.cohort import launch
+    from provision.workflows.courses import read_order
+    from provision.workflows.handouts import default_folder, handout_file
+
+    order = read_order(course, presentation, roster)
+    folder = folder or default_folder(order.cohort)
+    outcomes = launch(
+        connect(cloud),
+        order,
+        flavor=flavor,
+        network=network,
+        folder=folder,
+        deadline=deadline,
+        progress=make_progress(form),
+    )
+    columns = (
+        ("student", "state", "url") if output == "table" else ("student", "state", "url", "stage", "reason", "hint")
+    )
+    print_rows([_outcome_row(outcome) for outcome in outcomes], output, columns=columns)
+    click.echo(f"\nPasswords and keys: {handout_file(folder)}", err=True)
+    _raise_failed(outcomes)
+
+
+@_command("status")
+@click.option("--roster", type=roster_type, help="Show also who of these has no machine.")
+@handout_option
+@format_option
+def status_command(
+    course: str, presentation: str, cloud: str | None, roster: Path | None, folder: Path | None, output: str
+) -> None:
+    """Show how every machine stands, proved anew."""
+    from provision.cloud.connection import connect
+    from provision.workflows.cohort import status
+    from provision.workflows.courses import named_cohort, read_order
+    from provision.workflows.handouts import default_folder
+
+    order = read_order(course, presentation, roster) if roster else None
+    name = order.cohort if order else named_cohort(course, presentation)
+    students = [student.id for student in order.students] if order else None
+    folder = folder or default_folder(name)
+    standings = status(connect(cloud), name, students, folder=folder, deadline=PROVE_AGAIN)
+    rows = [
+        {**_action_row(standing.action), **(_outcome_row(standing.outcome) if standing.outcome else {})}
+        for standing in standings
+    ]
+    columns = (
+        ("student", "state", "url", "stack", "why")
+        if output == "table"
+        else ("student", "state", "url", "stack", "stage", "reason", "hint")
+    )
+    print_rows(rows, output, columns=columns)
+    _raise_failed([standing.outcome for standing in standings if standing.outcome])
+
+
+@_command("delete")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--deadline", type=click.FloatRange(min=1), default=900, show_default=True, metavar="SECONDS",
+              help="How long to wait for the cloud.")  # fmt: skip
+@progress_option
+def delete_command(course: str, presentation: str, cloud: str | None, yes: bool, deadline: float, form: str) -> None:
+    """Delete every machine and all that is on it.
+
+    Proves that nothing which bears the cohort's tag is left on the cloud. The handouts stay.
+    """
+    from provision.cloud.connection import connect
+    from provision.workflows.cohort import delete, find_cohort
+    from provision.workflows.courses import named_cohort
+
+    name = named_cohort(course, presentation)
+    connection = connect(cloud)
+    stacks = sorted(find_cohort(connection, name), key=lambda stack: stack.name)
+    click.echo(f"These machines are deleted, with their disks, networks and addresses ({len(stacks)}):", err=True)
+    for stack in stacks:
+        click.echo(f"  {stack.name}  {stack.status}  made {stack.created}", err=True)
+    if not yes:
+        click.confirm("Delete them?", abort=True, err=True)
+    count = delete(connection, name, deadline=deadline, progress=make_progress(form))
+    click.echo(f"{count} deleted. Nothing of {name} is left on the cloud; its handouts are kept.")
+
+
+_WORDS: Mapping[type[Action], tuple[str, str]] = {
+    Create: ("create", "has no machine"),
+    Wait: ("wait", "is being made"),
+    Keep: ("keep", "has a machine"),
+    Replace: ("replace", "its stack failed"),
+    Remove: ("remove", "a second stack of the same name"),
+    Leave: ("leave", "is not in the roster"),
+}
+
+
+def _action_row(action: Action) -> dict[str, Any]:
+    verb, why = _WORDS[type(action)]
+    if isinstance(action, Create):
+        return {"student": action.student, "action": verb, "why": why, "state": "missing"}
+    return {
+        "student": action.student,
+        "action": verb,
+        "why": f"{why} ({action.stack.status})",
+        "state": verb,
+        "stack": action.stack.name,
+    }
+
+
+def _outcome_row(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, Ready):
+        return {"student": outcome.student, "state": "ready", "url": outcome.url, "why": ""}
+    words = f"{outcome.stage}: {outcome.reason}"
+    row = {"stage": outcome.stage, "reason": outcome.reason, "hint": outcome.hint, "why": words}
+    return {"student": outcome.student, "state": "failed", **row}
+
+
+def _raise_failed(outcomes: Iterable[Outcome]) -> None:
+    """Exit code 4, with each failure's reason and what to do, if any student has no ready machine."""
+    outcomes = list(outcomes)
+    failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    if not failed:
+        return
+    lines = [f"{len(failed)} of {len(outcomes)} machines are not ready:"]
+    for outcome in failed:
+        lines.append(f"  {outcome.student}: failed at {outcome.stage}: {outcome.reason}")
+        lines += [f"    {outcome.hint}"] if outcome.hint else []
+    raise StudentsFailedError("\n".join(lines), hint="Run the same command again: what is ready is kept.")

@@ -1,0 +1,214 @@
+"""Signing in to a cloud, and the one place where the cloud's errors become ours."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from provision import __version__
+from provision.core.diagnosis import explain
+from provision.errors import (
+    AuthenticationError,
+    CapacityError,
+    CloudError,
+    InvalidInputError,
+    NotFoundError,
+    ProvisionError,
+)
+from provision.paths import lab_clouds_file
+
+if TYPE_CHECKING:
+    import requests
+    from openstack.config import OpenStackConfig
+    from openstack.connection import Connection
+
+TIMEOUT = 60.0  # seconds without a byte, unless clouds.yaml says otherwise (api_timeout)
+POOL = 32  # connections kept open: one for each thread of a launch
+
+
+def connect(cloud: str | None) -> "Connection":
+    """Sign in, now, to `cloud` (of clouds.yaml, or a running lab's) or to what OS_CLOUD or OS_* name."""
+    from openstack.connection import Connection
+
+    _hush()
+    name = cloud or os.environ.get("OS_CLOUD")
+    with translated(f"Signing in to {f'cloud {name!r}' if name else 'the cloud that OS_* name'}", signing_in=True):
+        region = _config(name).get_one(cloud=name)
+        region.config["api_timeout"] = region.config.get("api_timeout") or TIMEOUT
+        connection = Connection(config=region)
+        connection.session.get_token()  # not authorize(), which hides what went wrong
+        if not connection.current_project_id:
+            raise AuthenticationError(
+                f"Cloud {name!r} gives a token without a project.", hint="Add project_name to it in clouds.yaml."
+            )
+    return connection
+
+
+def _hush() -> None:
+    """keystoneauth warns of an address that does not answer before it raises the error that we report."""
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        logging.getLogger("keystoneauth.identity").setLevel(logging.ERROR)
+
+
+def _config(name: str | None) -> "OpenStackConfig":
+    """Where `name` is found: the person's own clouds.yaml first, then the lab's, which is never merged into it."""
+    from openstack.config import OpenStackConfig
+
+    options: dict[str, Any] = {
+        "session_constructor": _keystone_session,
+        "app_name": "provision",
+        "app_version": __version__,
+    }
+    own = OpenStackConfig(**options)
+    if (name is None and "OS_AUTH_URL" in os.environ) or name in own.get_cloud_names():
+        return own
+    lab_file = lab_clouds_file()
+    lab = OpenStackConfig(config_files=[str(lab_file)], secure_files=[], load_envvars=False, **options)
+    lab_names = lab.get_cloud_names() if os.access(lab_file, os.R_OK) else []
+    if name in lab_names:
+        return lab
+    known = ", ".join(sorted({*own.get_cloud_names(), *lab_names} - {"defaults"})) or "none"
+    if name is None:
+        raise InvalidInputError(
+            f"No cloud is named. Clouds found: {known}.", hint="Name one with --os-cloud, or set OS_CLOUD."
+        )
+    hint = "Write it to ~/.config/openstack/clouds.yaml."
+    if name.startswith("lab"):
+        hint = "The lab is not there: start it with provision lab up."
+    raise NotFoundError(f"There is no cloud {name!r}. Clouds found: {known}.", hint=hint)
+
+
+def _keystone_session(**options: Any) -> Any:
+    from keystoneauth1.session import Session
+
+    return Session(session=_http_session(), **options)
+
+
+def _http_session() -> "requests.Session":
+    """Reads are sent again when the cloud says that it is busy or the line drops; what changes something never is."""
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util.retry import Retry
+
+    retry = Retry(
+        total=5,
+        connect=0,
+        backoff_factor=0.5,
+        status_forcelist=(429, 502, 503, 504),
+        allowed_methods=("GET", "HEAD"),
+        raise_on_status=False,
+    )
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=POOL, max_retries=retry))
+    return session
+
+
+@dataclass(frozen=True)
+class _Row:
+    """An answer by status and words, and what it means."""
+
+    statuses: tuple[int, ...]
+    words: str
+    kind: type[ProvisionError]
+    meaning: str
+    hint: str | None = None
+
+
+_SIGN_IN = "Look at the entry in clouds.yaml, or the OS_* variables: user, password, project, domains."
+_ROLE = "Ask the operator for the role that it needs (for stacks often heat_stack_owner)."
+_AGAIN = "Wait a minute and run the same command again; if it stays so, tell the operator."
+_LOST = r"token.{0,40}(expired|not valid|invalid|could not be found)|(find|validate|invalid|expired).{0,20}token"
+
+# First match wins. A bad token can be 401 or 404; a quota 403, 409 or 413 (core/diagnosis.py knows its words).
+_ANSWERS = (
+    _Row((401,), "", AuthenticationError, "The credential is not accepted, or its token has ended.", _SIGN_IN),
+    _Row((404,), _LOST, AuthenticationError, "The cloud does not know the token: it has ended.", _SIGN_IN),
+    _Row((413,), "", CapacityError, "A quota or a limit is used up.", "Ask the cloud's operator to raise it."),
+    _Row((403,), "", CloudError, "The user's role does not allow this.", _ROLE),
+    _Row((404,), "", NotFoundError, "It does not exist, or this project cannot see it."),
+    _Row((409,), "", CloudError, "It is in use, or exists already."),
+    _Row((400,), "", CloudError, "The cloud refuses the request as wrong."),
+    _Row((429,), "", CloudError, "The cloud asks for fewer calls.", _AGAIN),
+    _Row((), "", CloudError, "A service of the cloud is in trouble.", _AGAIN),
+)
+
+_TRUST = "With an application credential this is Heat's answer on many clouds: use a user with a password."
+
+
+@contextmanager
+def translated(what: str, *, signing_in: bool = False) -> Iterator[None]:
+    """Raise what the SDK raises inside as a `ProvisionError`; `what` says what was being done (Creating a stack)."""
+    from keystoneauth1.exceptions import ClientException
+    from openstack.exceptions import SDKException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (SDKException, ClientException, RequestException) as exc:
+        raise translate(exc, what, signing_in=signing_in) from exc
+
+
+def translate(exc: Exception, what: str, *, signing_in: bool = False) -> ProvisionError:
+    """The error that a person can act on, for one that the SDK raised."""
+    status = getattr(exc, "status_code", None) or getattr(exc, "http_status", None)
+    if isinstance(status, int) and status >= 400:
+        return _answer(exc, status, what, signing_in=signing_in)
+    return _silence(exc, what)
+
+
+def _answer(exc: Exception, status: int, what: str, *, signing_in: bool) -> ProvisionError:
+    said = _said(exc)
+    known = None if status in (401, 404, 429) else explain(said)
+    if known:
+        return CapacityError(f"{what} failed. {known.meaning} The cloud says: {said}", hint=known.hint)
+    if signing_in and status == 404:
+        return AuthenticationError(
+            f"{what} failed. Nothing at that address is an identity service, or it does not know the token. "
+            f"The cloud says: {said}",
+            hint="Look at auth_url in clouds.yaml: it usually ends in /v3.",
+        )
+    row = next(
+        row
+        for row in _ANSWERS
+        if (not row.statuses or status in row.statuses) and re.search(row.words, said, re.IGNORECASE | re.DOTALL)
+    )
+    hint = _TRUST if status == 500 and _creates_stack(exc) else row.hint
+    return row.kind(f"{what} failed. {row.meaning} The cloud says: {said} (HTTP {status})", hint=hint)
+
+
+def _creates_stack(exc: Exception) -> bool:
+    return getattr(exc, "method", None) == "POST" and str(getattr(exc, "url", "")).endswith("/stacks")
+
+
+def _said(exc: Exception) -> str:
+    """The cloud's own words, on one line, without the SDK's decoration."""
+    words = getattr(exc, "details", None) or getattr(exc, "message", None) or str(exc)
+    line = " ".join(str(words).split())
+    return (line if len(line) <= 400 else line[:397] + "...").rstrip()
+
+
+def _silence(exc: Exception, what: str) -> ProvisionError:
+    """No answer came, or no request could be made."""
+    from keystoneauth1 import exceptions as keystone
+    from openstack import exceptions as sdk
+    from requests import exceptions as http
+
+    said = re.sub(r"HTTPConnectionPool.*\[Errno -?\d+\] ([\w ]+).*", r"\1.", _said(exc))
+    if isinstance(exc, keystone.SSLError | http.SSLError):
+        return CloudError(f"{what} failed: its certificate is not trusted. {said}", hint="Set cacert in clouds.yaml.")
+    if isinstance(exc, keystone.ConnectTimeout | http.Timeout):
+        return CloudError(f"{what} failed: no answer in time. {said}", hint="Is the address right, and the cloud up?")
+    if isinstance(exc, keystone.ConnectFailure | keystone.DiscoveryFailure | http.ConnectionError):
+        return CloudError(
+            f"{what} failed: nothing answers there. {said}",
+            hint="Is the address in clouds.yaml right, and the cloud (for the lab: provision lab status) up?",
+        )
+    if isinstance(exc, keystone.EndpointNotFound | sdk.EndpointNotFound | sdk.NotSupported | keystone.EmptyCatalog):
+        return CloudError(f"{what} failed: this cloud does not offer the service that it needs. {said}")
+    if isinstance(exc, sdk.ConfigException | keystone.AuthPluginException | keystone.MissingRequiredOptions):
+        return AuthenticationError(f"{what} failed: the credential is not complete. {said}", hint=_SIGN_IN)
+    return CloudError(f"{what} failed. {said}")

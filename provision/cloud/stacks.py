@@ -1,0 +1,117 @@
+"""Heat's stacks: seen together by one tagged list call, made, deleted, and asked why they failed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from provision.cloud.connection import translated
+from provision.core.naming import student_of
+from provision.core.plan import Stack
+from provision.errors import CloudError
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+TIMEOUT_MINUTES = 30  # after which Heat itself gives a stack up
+
+
+class StackExistsError(CloudError):
+    """Somebody was faster, or an earlier request whose answer was lost did arrive."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The resource at which a stack failed, and the cloud's own words."""
+
+    resource: str
+    reason: str
+
+
+def observe_stacks(connection: "Connection", *tags: str) -> tuple[Stack, ...]:
+    """All stacks that carry every one of `tags`, by one call."""
+    with translated("Listing the stacks"):
+        # A list: of a string the SDK would send every letter as a tag.
+        found = list(connection.orchestration.stacks(tags=list(tags)))
+    return tuple(
+        Stack(stack.id, stack.name, student, stack.status, stack.status_reason or "", stack.created_at or "")
+        for stack in found
+        if (student := student_of(stack.tags or [])) is not None
+    )
+
+
+def count_stacks(connection: "Connection") -> int:
+    """How many stacks the project has."""
+    with translated("Counting the stacks"):
+        return sum(1 for _ in connection.orchestration.stacks())
+
+
+def create_stack(connection: "Connection", name: str, template: str, parameters: Mapping[str, str], *tags: str) -> None:
+    """Ask Heat for a stack of the template's text. Sent once: when the answer is lost, the next list call tells.
+
+    Raises StackExistsError when there is one of that name.
+    """
+    from openstack.exceptions import ConflictException, raise_from_response
+
+    body = {
+        "stack_name": name,
+        "template": template,
+        "parameters": dict(parameters),
+        "tags": ",".join(tags),  # Heat splits it at the commas, and fails on a list
+        "timeout_mins": TIMEOUT_MINUTES,
+        "disable_rollback": True,  # what failed must stay, to say why
+    }
+    with translated(f"Creating stack {name}"):
+        try:
+            raise_from_response(connection.orchestration.post("/stacks", json=body))
+        except ConflictException as exc:
+            raise StackExistsError(f"A stack {name} exists already.") from exc
+
+
+def delete_stack(connection: "Connection", stack: Stack) -> None:
+    """Ask Heat to delete exactly this stack, whatever else bears its name; one that is gone already is no error."""
+    from openstack.exceptions import NotFoundException, raise_from_response
+
+    with translated(f"Deleting stack {stack.name}"):
+        try:
+            raise_from_response(connection.orchestration.delete(_path(stack)))
+        except NotFoundException:
+            return
+
+
+def stack_outputs(connection: "Connection", stack: Stack) -> dict[str, str]:
+    """The outputs of a stack, by one call."""
+    body = _read(connection, stack, "")["stack"]
+    return {output["output_key"]: output["output_value"] for output in body.get("outputs", [])}
+
+
+def stack_fault(connection: "Connection", stack: Stack) -> Fault:
+    """The resource that failed first and why; of nested stacks the innermost, whose words are the real ones."""
+    failed = [
+        resource
+        for resource in _read(connection, stack, "/resources?nested_depth=3")["resources"]
+        if resource["resource_status"].endswith("_FAILED") and not _is_echo(resource)
+    ]
+    if not failed:
+        return Fault("stack", stack.reason)
+    first = min(failed, key=lambda resource: str(resource["updated_time"]))
+    return Fault(first["resource_name"], " ".join(first["resource_status_reason"].split()))
+
+
+def _is_echo(resource: Mapping[str, Any]) -> bool:
+    """Whether it only repeats that another failed: a nested stack, or one that was stopped for the other's sake."""
+    nested = any(link["rel"] == "nested" for link in resource.get("links", []))
+    return nested or "aborted" in str(resource["resource_status_reason"]).lower()
+
+
+def _path(stack: Stack) -> str:
+    # With the id alone Heat answers with a redirection, which makes two calls of one.
+    return f"/stacks/{stack.name}/{stack.id}"
+
+
+def _read(connection: "Connection", stack: Stack, what: str) -> Any:
+    from openstack.exceptions import raise_from_response
+
+    with translated(f"Reading stack {stack.name}"):
+        response = connection.orchestration.get(_path(stack) + what)
+        raise_from_response(response)
+        return response.json()

@@ -1,0 +1,67 @@
+"""Every derived name, made and read here alone. OpenStack is the database: these names and tags are its keys.
+
+Course and presentation hold no hyphen: "course-presentation-student" comes apart again, whatever the student's id.
+"""
+
+import re
+from hashlib import sha256
+
+from provision.errors import InvalidInputError
+
+# Heat: a stack name is [a-zA-Z][a-zA-Z0-9_.-]{0,254}, a tag at most 80 characters without comma; Neutron's tag, 60.
+STUDENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
+_COURSE = re.compile(r"[a-z][a-z0-9]{0,31}")
+_PRESENTATION = re.compile(r"[A-Za-z0-9]{1,16}")
+
+SERVER_NAME_MAX = 53  # Heat's limit for a server; a host name takes 63
+_HASH = 8
+
+_COHORT_TAG, _STUDENT_TAG = "provision=", "student="
+
+
+def cohort_name(course: str, presentation: str) -> str:
+    """The cohort's name, such as tm351-26J. Raises InvalidInputError for names that could not be told apart again."""
+    problems = []
+    if not _COURSE.fullmatch(course):
+        problems.append(f"course {course!r}: must be 1 to 32 small letters and digits, a letter first (such as tm351)")
+    if not _PRESENTATION.fullmatch(presentation):
+        problems.append(f"presentation {presentation!r}: must be 1 to 16 letters and digits (such as 26J)")
+    if problems:
+        raise InvalidInputError("The cohort cannot be named.", problems=tuple(problems))
+    return f"{course}-{presentation}"
+
+
+def image_name(course: str, presentation: str) -> str:
+    """The name in Glance of the image that a presentation runs on."""
+    return cohort_name(course, presentation)
+
+
+def stack_name(cohort: str, student: str) -> str:
+    """The name of a student's stack."""
+    return f"{cohort}-{student}"
+
+
+def server_name(cohort: str, student: str) -> str:
+    """The name of a student's server, fit to be a host name: cut, and told apart by a hash, where need be."""
+    name = stack_name(cohort, student)
+    plain = re.sub(r"[^A-Za-z0-9-]", "-", name)
+    if plain == name and len(name) <= SERVER_NAME_MAX and not name.endswith("-"):
+        return name
+    digest = sha256(name.encode()).hexdigest()[:_HASH]
+    return f"{plain[: SERVER_NAME_MAX - _HASH - 1].rstrip('-')}-{digest}"
+
+
+def cohort_tag(cohort: str) -> str:
+    """The tag on everything that belongs to a cohort."""
+    return f"{_COHORT_TAG}{cohort}"
+
+
+def student_tag(student: str) -> str:
+    """The tag that says whose stack it is."""
+    return f"{_STUDENT_TAG}{student}"
+
+
+def student_of(tags: list[str]) -> str | None:
+    """The student whom a stack's tags name, or None."""
+    found = [tag.removeprefix(_STUDENT_TAG) for tag in tags if tag.startswith(_STUDENT_TAG)]
+    return found[0] if len(found) == 1 else None

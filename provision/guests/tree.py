@@ -1,0 +1,158 @@
+"""A machine's root filesystem, mounted here: programs run in it at native speed, with nothing of it booted."""
+
+import os
+import shlex
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.errors import InvalidInputError
+from provision.guests.credentials import new_key_pair
+from provision.guests.lending import LENT, Lent
+from provision.process import run
+
+HOST = "image"  # what ssh calls the tree
+_NEEDS = {"/usr/sbin/sshd": "openssh-server", "/usr/bin/python3": "python3", "/usr/bin/apt-get": "apt"}
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A mounted tree, what it is lent, and the devices that it may see (a boot loader asks them)."""
+
+    root: Path
+    lent: Lent
+    devices: tuple[Path, ...] = ()
+
+    def command(self, *words: str) -> list[str]:
+        """The command line that runs `words` in the tree, stdin and stdout being its own."""
+        binds = [f"--bind{'' if writable else '-ro'}={here}:{there}" for here, there, writable in self.lent.mounts]
+        return [
+            "systemd-nspawn",
+            "--quiet",
+            "--pipe",
+            "--as-pid2",
+            "--register=no",
+            "--keep-unit",
+            "--resolv-conf=off",
+            "--timezone=off",
+            f"--machine=provision-{uuid.uuid4().hex[:8]}",
+            f"--directory={self.root}",
+            *binds,
+            *(f"--bind={device}" for device in self.devices),
+            *words,
+        ]
+
+    def run_script(self, script: str, *, deadline: float) -> str:
+        """Run a shell script in the tree and return what it printed."""
+        return run(self.command("/bin/sh", "-eu"), stdin=script, deadline=deadline).stdout
+
+
+@contextmanager
+def opened_tree(root: Path, lent: Lent, devices: Sequence[Path] = ()) -> Iterator[Tree]:
+    """A tree to bake. The mount points that lending makes in it are removed when the context is left."""
+    made = tuple(path for _, there, _ in lent.mounts for path in _missing(root, there))
+    try:
+        yield Tree(root, lent, tuple(devices))
+    finally:
+        for path in reversed(made):
+            _remove_empty(path)
+
+
+def codename(root: Path) -> str:
+    """The Debian release of a tree (such as bookworm). Raises InvalidInputError for what cannot be baked."""
+    for name, package in _NEEDS.items():
+        if not os.path.lexists(root / name.lstrip("/")):
+            raise InvalidInputError(f"The box cannot be baked: it has no {name}.", hint=f"Install {package} in it.")
+    released = dict(line.split("=", 1) for line in _os_release(root).splitlines() if "=" in line)
+    return released.get("VERSION_CODENAME", "").strip('"')
+
+
+def _os_release(root: Path) -> str:
+    """Read /usr/lib/os-release unless it leads out of the tree."""
+    path = (root / "usr/lib/os-release").resolve()
+    return path.read_text() if path.is_relative_to(root.resolve()) and path.is_file() else ""
+
+
+def _missing(root: Path, there: str) -> Iterator[Path]:
+    """Those parts of the path `there` that the tree has not, outermost first; /run is mounted afresh in any case."""
+    path = root
+    for part in Path(there).parts[1:]:
+        path /= part
+        if path.is_symlink() or path == root / "run":
+            return
+        if not path.exists():
+            yield path
+
+
+def _remove_empty(path: Path) -> None:
+    if path.is_dir():
+        path.rmdir()
+    elif path.is_file() and not path.stat().st_size:
+        path.unlink()
+
+
+@contextmanager
+def ssh_settings(tree: Tree, folder: Path) -> Iterator[Path]:
+    """An ssh_config in `folder` (private, ours) whose host `image` is the tree, as root, with no port opened anywhere.
+
+    sshd serves one connection on its stdin and stdout; every task of a bake shares it.
+    """
+    keys, host_keys = new_key_pair("provision bake"), new_key_pair("provision bake")
+    lent = tree.lent.mounts[0][0]
+    for path, text in (
+        (folder / "key", keys.private),
+        (folder / "known_hosts", f"{HOST} {host_keys.public}\n"),
+        (lent / "authorized_keys", f"{keys.public}\n"),
+        (lent / "host_key", host_keys.private),
+        (lent / "sshd_config", _sshd_config(tree.lent)),
+        (lent / "pam", "auth required pam_deny.so\naccount required pam_permit.so\nsession required pam_permit.so\n"),
+        (folder / "ssh_config", _ssh_config(folder, _serve(tree))),
+    ):
+        path.write_text(text)
+        path.chmod(0o600)
+    try:
+        yield folder / "ssh_config"
+    finally:
+        run(["ssh", "-F", folder / "ssh_config", "-O", "exit", HOST], deadline=30, check=False)
+
+
+def _serve(tree: Tree) -> list[str]:
+    """sshd wants its privilege separation folder and a PAM service of its own name that knows no locked accounts."""
+    serve = f"mkdir -p /run/sshd; mount --bind {LENT}/pam /etc/pam.d/sshd; exec /usr/sbin/sshd -i -f {LENT}/sshd_config"
+    return tree.command("/bin/sh", "-c", serve)
+
+
+def _sshd_config(lent: Lent) -> str:
+    variables = {"SYSTEMD_OFFLINE": "1", "DEBIAN_FRONTEND": "noninteractive", **lent.environment}
+    pairs = " ".join(f'"{name}={value}"' for name, value in variables.items())
+    return f"""\
+HostKey {LENT}/host_key
+AuthorizedKeysFile {LENT}/authorized_keys
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+StrictModes no
+UsePAM yes
+LogLevel ERROR
+Subsystem sftp internal-sftp
+SetEnv {pairs}
+"""
+
+
+def _ssh_config(folder: Path, serve: Sequence[str]) -> str:
+    command = shlex.join(serve).replace("%", "%%")
+    return f"""\
+Host {HOST}
+  User root
+  IdentityFile {folder}/key
+  IdentitiesOnly yes
+  UserKnownHostsFile {folder}/known_hosts
+  StrictHostKeyChecking yes
+  ControlMaster auto
+  ControlPath {folder}/control
+  ControlPersist yes
+  LogLevel ERROR
+  ProxyCommand {command}
+"""

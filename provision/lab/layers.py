@@ -1,0 +1,182 @@
+"""The machine's root as layers: base (packages), pristine (after its first boot), state (this run). Reset drops state.
+
+Every layer is made under a temporary name and renamed when it is complete: a layer that is there is whole.
+"""
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision import paths
+from provision.lab.release import Release
+from provision.process import run
+
+APT_SETTINGS = ('APT::Install-Recommends "false";', 'Acquire::Languages "none";')
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Where the layers of one release are kept."""
+
+    folder: Path
+
+    @property
+    def base(self) -> Path:
+        """The tree with the packages."""
+        return self.folder / "base"
+
+    @property
+    def pristine(self) -> Path:
+        """The frozen first boot: upper (what it changed), secrets.json, digest."""
+        return self.folder / "pristine"
+
+    @property
+    def state(self) -> Path:
+        """What this run changed: upper and work."""
+        return self.folder / "state"
+
+    @property
+    def root(self) -> Path:
+        """Where the layers are mounted, one over the other, while the machine runs."""
+        return self.folder / "root"
+
+    @property
+    def console(self) -> Path:
+        """What the machine's own systemd said at its last boot."""
+        return self.folder / "console.log"
+
+    def partial(self, layer: Path) -> Path:
+        """The temporary name of a layer under way."""
+        return layer.with_name(f"{layer.name}.partial")
+
+
+def layers_of(release: Release) -> Layers:
+    """The layers of `release` under the lab's home."""
+    return Layers(paths.lab_home() / release.name)
+
+
+def is_current(layer: Path, digest: str) -> bool:
+    """Whether `layer` is there and was made from what `digest` stands for."""
+    try:
+        return layer.with_name(f"{layer.name}.digest").read_text() == digest
+    except FileNotFoundError:
+        return False
+
+
+def finish(layers: Layers, layer: Path, digest: str) -> None:
+    """Give a complete partial layer its name. The digest comes last: without it the layer does not count."""
+    layers.partial(layer).rename(layer)
+    layer.with_name(f"{layer.name}.digest").write_text(digest)
+
+
+def discard(layers: Layers, layer: Path) -> None:
+    """Remove `layer`, whole or partial. Its digest goes first."""
+    layer.with_name(f"{layer.name}.digest").unlink(missing_ok=True)
+    for tree in (layer, layers.partial(layer)):
+        if tree.exists():
+            shutil.rmtree(tree)
+
+
+def build_base(release: Release, layers: Layers, *, deadline: float = 1800) -> None:
+    """Make the base layer with mmdebstrap from the host's own Debian sources and proxies."""
+    discard(layers, layers.base)
+    settings = layers.folder / "apt.conf"
+    paths.write_private(settings, "".join(f"{line}\n" for line in (*APT_SETTINGS, *proxies())))
+    run(base_command(release, layers.partial(layers.base), debian_sources(release.suite), settings), deadline=deadline)
+    settings.unlink()
+    finish(layers, layers.base, release.base_digest())
+
+
+def base_command(release: Release, target: Path, sources: Sequence[str], settings: Path) -> list[str]:
+    """mmdebstrap's command line. Without `sources` it uses its own default for the suite. `settings` is an apt.conf."""
+    left_out = [f"path-exclude=/usr/share/{folder}/*" for folder in ("doc", "info", "locale", "man")]
+    return [
+        *("mmdebstrap", "--variant=minbase", "--format=directory", "--mode=root"),
+        f"--include={','.join(release.packages())}",
+        f"--aptopt={settings}",
+        *(f"--dpkgopt={setting}" for setting in ("force-unsafe-io", *left_out)),
+        f'--customize-hook=sh {shlex.quote(str(release.folder / "base-hook.sh"))} "$1"',
+        *(release.suite, str(target), *sources),
+    ]
+
+
+def debian_sources(suite: str) -> list[str]:
+    """The host's own sources for `suite`, as apt sees them, of Debian alone: a university's mirror is used, others' are not."""
+    form = "$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)"
+    listed = run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"], deadline=60).stdout
+    return parse_sources(listed, suite)
+
+
+def parse_sources(listed: str, suite: str) -> list[str]:
+    """Sources lines from apt's "ORIGIN URI SUITE COMPONENT" lines."""
+    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
+    fields = (line.split() for line in listed.splitlines())
+    found = {
+        (part[1], part[2], part[3]) for part in fields if len(part) == 4 and part[0] == "Debian" and part[2] in wanted
+    }
+    complete = any(release == suite for _, release, _ in found)
+    return [f"deb {uri} {release} {component}" for uri, release, component in sorted(found)] if complete else []
+
+
+def proxies() -> list[str]:
+    """The host's apt proxies and certificates, which mmdebstrap does not take over by itself; they may hold a password."""
+    kept = ("Acquire::http", "Acquire::https")
+    lines = run(["apt-config", "dump", "--no-empty", *kept], deadline=60).stdout.splitlines()
+    return [line for line in lines if "::" in line]
+
+
+def mount(layers: Layers, lower: Sequence[Path], upper: Path) -> None:
+    """Mount `upper` over `lower` (topmost first) as the machine's root."""
+    for folder in (layers.root, upper / "upper", upper / "work"):
+        folder.mkdir(parents=True, exist_ok=True)
+    options = f"lowerdir={':'.join(map(str, lower))},upperdir={upper / 'upper'},workdir={upper / 'work'}"
+    run(["mount", "-t", "overlay", "overlay", "-o", options, layers.root], deadline=60)
+
+
+def mounted_upper(layers: Layers) -> Path | None:
+    """The layer being written while the machine's root is mounted, or None."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if fields[4] == str(layers.root) and "overlay" in fields:
+            options = dict(word.partition("=")[::2] for word in fields[-1].split(","))
+            return Path(options["upperdir"]).parent
+    return None
+
+
+def unmount(layers: Layers) -> None:
+    """Unmount the machine's root, as often as it is mounted."""
+    while mounted_upper(layers):
+        run(["umount", layers.root], deadline=60)
+
+
+def drop(tree: Path) -> None:
+    """Remove a folder so that it is gone at once under its own name, whatever happens during the removal."""
+    if tree.exists():
+        doomed = tree.with_name(f"{tree.name}.dropped")
+        if doomed.exists():
+            shutil.rmtree(doomed)
+        tree.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def forget_journal(layer: Path) -> None:
+    """Remove the journal of the first boot from a layer."""
+    shutil.rmtree(layer / "upper/var/log/journal", ignore_errors=True)
+
+
+def remove(layers: Layers, *, keep_base: bool) -> None:
+    """Remove all layers and what belongs to them; `keep_base` keeps the one with the packages."""
+    kept = {layers.base.name, f"{layers.base.name}.digest"} if keep_base else set()
+    if not layers.folder.exists():
+        return
+    for path in layers.folder.iterdir():
+        if path.name in kept:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if not kept:
+        layers.folder.rmdir()

@@ -1,0 +1,180 @@
+"""The stories of a cohort: plan, launch, status, delete. One loop, observe, plan, act, and no state but the cloud's."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from provision.cloud.network import observe_leftovers
+from provision.cloud.stacks import delete_stack, observe_stacks
+from provision.core.naming import cohort_tag
+from provision.core.outcome import Outcome, Ready
+from provision.core.plan import Action, Create, Keep, Replace, Stack, plan_cohort
+from provision.errors import CloudError, NotFoundError, ProvisionError, StudentsFailedError
+from provision.paths import data_path
+from provision.progress import Progress
+from provision.workflows.courses import Order
+from provision.workflows.crew import Crew, Results, next_result
+from provision.workflows.handouts import read_handouts, save_urls
+from provision.workflows.launch import GRACE, POLL, PROVERS, SUBMITTERS, Job, Run, converge, summary
+from provision.workflows.machine import Reach, failed_stack, prove
+from provision.workflows.preflight import Ground, check_ground
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a launch would do, and with what."""
+
+    ground: Ground
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a student's machine stands now. `action` is what a launch would do about it."""
+
+    student: str
+    action: Action
+    outcome: Outcome | None
+
+
+def plan(connection: "Connection", order: Order, *, flavor: str | None, network: str | None) -> Plan:
+    """Observe the cohort and say what is missing. Raises, with everything that is wrong, if it cannot be made."""
+    stacks = observe_stacks(connection, cohort_tag(order.cohort))
+    actions = plan_cohort([student.id for student in order.students], stacks)
+    missing = sum(isinstance(action, Create | Replace) for action in actions)
+    ground = check_ground(
+        connection, order.course, order.presentation, flavor=flavor, network=network, machines=missing
+    )
+    return Plan(ground, actions)
+
+
+def launch(
+    connection: "Connection",
+    order: Order,
+    *,
+    flavor: str | None,
+    network: str | None,
+    folder: Path,
+    deadline: float,
+    progress: Progress,
+) -> tuple[Outcome, ...]:
+    """Give each student a machine that is proved ready, or say why not. What is right already is only proved again."""
+    with progress.phase("Checking the cloud, the image, the flavor, the network and the quota"):
+        made = plan(connection, order, flavor=flavor, network=network)
+    template = data_path("heat/student.yaml").read_text()
+    reach = Reach(folder, read_handouts(folder), deadline)
+    run = Run()
+    total = len(order.students)
+    try:
+        with progress.phase("Launching and proving machines") as phase:
+            converge(Job(connection, order, made.ground, template, reach), run, phase, progress)
+            phase.note(summary(run, total))
+    except KeyboardInterrupt:
+        progress.say(f"Stopped: {summary(run, total)}. The cloud goes on making what was asked for; all of it stays.")
+        raise
+    finally:
+        ready = {name: outcome.url for name, outcome in run.outcomes.items() if isinstance(outcome, Ready)}
+        save_urls(folder, ready)
+    return tuple(run.outcomes[student.id] for student in order.students)
+
+
+def status(
+    connection: "Connection", cohort: str, students: Iterable[str] | None, *, folder: Path, deadline: float
+) -> tuple[Standing, ...]:
+    """How every machine stands, those that stand proved anew; without `students`, of those who have one."""
+    stacks = observe_stacks(connection, cohort_tag(cohort))
+    wanted = sorted({stack.student for stack in stacks}) if students is None else list(students)
+    if not wanted:
+        raise _no_cohort(cohort)
+    actions = plan_cohort(wanted, stacks)
+    reach = Reach(folder, read_handouts(folder), deadline)
+    results: Results[Outcome] = SimpleQueue()
+    crew = Crew(PROVERS, results)
+    kept = [action.stack for action in actions if isinstance(action, Keep)]
+    for stack in kept:
+        crew.begin(partial(prove, connection, stack, reach, lambda _stage: None))
+    outcomes = {outcome.student: outcome for _ in kept if (outcome := next_result(results))}
+    for action in actions:
+        if isinstance(action, Replace):
+            outcomes[action.student] = failed_stack(connection, action.stack)
+    return tuple(Standing(action.student, action, outcomes.get(action.student)) for action in actions)
+
+
+def find_cohort(connection: "Connection", cohort: str) -> tuple[Stack, ...]:
+    """All stacks of a cohort. Raises NotFoundError if there is none."""
+    stacks = observe_stacks(connection, cohort_tag(cohort))
+    if not stacks:
+        raise _no_cohort(cohort)
+    return stacks
+
+
+def delete(connection: "Connection", cohort: str, *, deadline: float, progress: Progress) -> int:
+    """Delete every machine of a cohort and prove that nothing which bears its tag is left; how many they were."""
+    with progress.phase(f"Deleting {cohort}") as phase:
+        count = _delete_all(connection, cohort, deadline, phase.update)
+    with progress.phase("Looking for what is left"):
+        left = observe_leftovers(connection, cohort_tag(cohort))
+    if left:
+        raise CloudError(
+            "\n".join([f"The stacks of {cohort} are gone, but these are left:", *(f"  {each}" for each in left)]),
+            hint="Something was attached to them by hand: detach it, delete them with the openstack client.",
+        )
+    return count
+
+
+def _delete_all(
+    connection: "Connection", cohort: str, deadline: float, on_count: Callable[[float, float, str], None]
+) -> int:
+    """Ask for the end of every stack, once each, and wait until the list is empty."""
+    results: Results[tuple[Stack, ProvisionError | None]] = SimpleQueue()
+    crew = Crew(SUBMITTERS, results)
+    asked: dict[str, float] = {}
+    refused: dict[str, str] = {}
+    end = time.monotonic() + deadline
+    while stacks := observe_stacks(connection, cohort_tag(cohort)):
+        for stack in stacks:
+            if stack.id not in asked:
+                asked[stack.id] = time.monotonic()
+                crew.begin(partial(_ask, connection, stack))
+            elif stack.status == "DELETE_FAILED" and time.monotonic() - asked[stack.id] > GRACE:
+                failed = failed_stack(connection, stack)
+                refused[stack.id] = f"{failed.stage}: {failed.reason}"
+        on_count(len(asked) - len(stacks), len(asked), "stacks")
+        if time.monotonic() > end or all(stack.id in refused for stack in stacks):
+            raise _not_deleted(stacks, refused)
+        pause = time.monotonic() + POLL
+        while (left := pause - time.monotonic()) > 0:
+            if (answer := next_result(results, left)) and answer[1]:
+                refused[answer[0].id] = answer[1].message
+    on_count(len(asked), len(asked), "stacks")
+    return len(asked)
+
+
+def _ask(connection: "Connection", stack: Stack) -> tuple[Stack, ProvisionError | None]:
+    try:
+        delete_stack(connection, stack)
+    except ProvisionError as exc:
+        return stack, exc
+    return stack, None
+
+
+def _not_deleted(stacks: Iterable[Stack], refused: Mapping[str, str]) -> StudentsFailedError:
+    lines = [f"  {stack.name}: {refused.get(stack.id, f'still {stack.status}')}" for stack in stacks]
+    return StudentsFailedError(
+        "\n".join(["Some stacks are not deleted:", *lines]),
+        hint="Run the same command again; if it stays so, ask the cloud's operator about these stacks.",
+    )
+
+
+def _no_cohort(cohort: str) -> NotFoundError:
+    return NotFoundError(
+        f"Cohort {cohort} has no machines in this project.",
+        hint="Is it the right cloud and project? If so: provision cohort launch COURSE PRESENTATION --roster FILE",
+    )

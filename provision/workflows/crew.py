@@ -1,0 +1,43 @@
+"""A bounded number of threads that do what they are given, and are left behind when the run is interrupted."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+Results = SimpleQueue[Callable[[], T]]  # each, when called, returns or raises what its task did
+
+
+class Crew(Generic[T]):
+    """`size` threads. They are daemons, unlike an executor's: Ctrl-C need not wait for calls that are under way."""
+
+    def __init__(self, size: int, results: Results[T]) -> None:
+        self._tasks: SimpleQueue[Callable[[], T]] = SimpleQueue()
+        self._results = results
+        for _ in range(size):
+            Thread(target=self._work, daemon=True).start()
+
+    def begin(self, task: Callable[[], T]) -> None:
+        """Do `task` as soon as a thread is free; what it returns goes to the results."""
+        self._tasks.put(task)
+
+    def _work(self) -> None:
+        while True:
+            future: Future[T] = Future()
+            task = self._tasks.get()
+            try:
+                future.set_result(task())
+            except Exception as exc:  # noqa: BLE001  # raised again by `next_result`, in the thread that asks
+                future.set_exception(exc)
+            self._results.put(future.result)
+
+
+def next_result(results: Results[T], timeout: float | None = None) -> T | None:
+    """The next result, or None after `timeout` seconds. Raises what the task raised."""
+    try:
+        result = results.get(timeout=timeout)
+    except Empty:
+        return None
+    return result()

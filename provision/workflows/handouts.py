@@ -1,0 +1,109 @@
+"""The handout folder: the one place where first passwords and private keys are. 0700, every file in it 0600.
+
+A password is written here before the stack that bears its hash is asked for, so that a run killed anywhere loses none.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+from provision.core.plan import Stack
+from provision.core.roster import Student
+from provision.errors import InvalidInputError
+from provision.guests.access import Access
+from provision.guests.credentials import new_key_pair, new_password
+from provision.paths import write_private
+
+
+@dataclass(frozen=True)
+class Handout:
+    """What a student is given. `ssh_key_file` is relative to the folder; `url` is empty until it is proved."""
+
+    id: str
+    name: str
+    url: str
+    user: str
+    password: str = field(repr=False)
+    ssh_key_file: str
+
+
+COLUMNS = tuple(column.name for column in fields(Handout))
+
+
+def default_folder(cohort: str) -> Path:
+    """Where a cohort's handouts are, unless the person says otherwise."""
+    return Path("handouts") / cohort
+
+
+def handout_file(folder: Path) -> Path:
+    """The CSV of all students' handouts."""
+    return folder / "handout.csv"
+
+
+def read_handouts(folder: Path) -> dict[str, Handout]:
+    """The handouts by student; empty where there is no folder."""
+    place = handout_file(folder)
+    if not place.is_file():
+        return {}
+    with place.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise InvalidInputError(
+                f"{place} is not a handout file that this version wrote: its columns are not {','.join(COLUMNS)}.",
+                hint="Put it back as it was, or name another folder with --handout.",
+            )
+        return {row["id"]: Handout(**row) for row in reader}
+
+
+def write_handouts(folder: Path, handouts: Mapping[str, Handout]) -> None:
+    """Write all handouts, complete or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(handout) for handout in handouts.values())
+    write_private(handout_file(folder), text.getvalue())
+
+
+def ensure_handouts(folder: Path, students: Iterable[Student], user: str) -> dict[str, Handout]:
+    """A password and a key pair for each of `students` who has none here yet; the handouts of all."""
+    keys = folder / "keys"
+    keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    write_private(folder / ".gitignore", "*\n")  # a password that was committed once is never secret again
+    handouts = read_handouts(folder)
+    for student in students:
+        if not (keys / student.id).is_file() or not public_key_file(folder, student.id).is_file():
+            pair = new_key_pair(student.id)
+            write_private(public_key_file(folder, student.id), pair.public + "\n")
+            write_private(keys / student.id, pair.private)
+        if student.id not in handouts:
+            handouts[student.id] = Handout(student.id, student.name, "", user, new_password(), f"keys/{student.id}")
+    write_handouts(folder, handouts)
+    return handouts
+
+
+def save_urls(folder: Path, urls: Mapping[str, str]) -> None:
+    """Write the proved URLs, by student, into the handouts."""
+    handouts = read_handouts(folder)
+    changed = {student: replace(handouts[student], url=url) for student, url in urls.items() if student in handouts}
+    if any(handouts[student] != handout for student, handout in changed.items()):
+        write_handouts(folder, {**handouts, **changed})
+
+
+def public_key_file(folder: Path, student: str) -> Path:
+    """Where the public half of a student's key is."""
+    return folder / "keys" / f"{student}.pub"
+
+
+def access_to(handout: Handout, folder: Path, address: str, stack: Stack) -> Access:
+    """The student's own way in, as the handout says it."""
+    return Access(
+        address=address,
+        user=handout.user,
+        password=handout.password,
+        key=(folder / handout.ssh_key_file).absolute(),
+        host_alias=stack.id,
+        known_hosts=(folder / "known_hosts").absolute(),
+    )

@@ -1,0 +1,89 @@
+"""One student's machine: how to reach it, whether it is ready, and why it is not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision.cloud.stacks import observe_stacks, stack_fault, stack_outputs
+from provision.core.diagnosis import explain
+from provision.core.naming import cohort_tag, student_tag
+from provision.core.outcome import Failed, Outcome, Ready
+from provision.core.plan import Stack, plan_cohort
+from provision.errors import CloudError, NotFoundError, NotReadyError, ProvisionError
+from provision.guests.access import Access
+from provision.guests.probes import prove_ready
+from provision.workflows.handouts import Handout, access_to, handout_file, read_handouts
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The handouts by which machines are reached, and the seconds that one may take to prove itself."""
+
+    folder: Path
+    handouts: dict[str, Handout]
+    deadline: float
+
+
+def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callable[[str], None]) -> Outcome:
+    """Whether the machine of a complete stack is ready, proved from outside as its student will use it."""
+    handout = reach.handouts.get(stack.student)
+    if handout is None:
+        return _no_handout(stack, reach.folder)
+    try:
+        access = access_to(handout, reach.folder, _address(connection, stack), stack)
+        prove_ready(access, deadline=reach.deadline, on_stage=on_stage)
+    except NotReadyError as exc:
+        return Failed(stack.student, exc.stage, exc.message, exc.hint or "")
+    except ProvisionError as exc:
+        return Failed(stack.student, "address", exc.message, exc.hint or "")
+    return Ready(stack.student, access.url)
+
+
+def failed_stack(connection: "Connection", stack: Stack) -> Failed:
+    """The resource at which a stack failed, in the cloud's words and in ours."""
+    try:
+        fault = stack_fault(connection, stack)
+    except ProvisionError as exc:
+        return Failed(stack.student, "stack", stack.reason or stack.status, exc.message)
+    known = explain(fault.reason)
+    reason = f"{known.meaning} The cloud says: {fault.reason}" if known else fault.reason
+    hint = known.hint if known else f"Look at it with: openstack stack failures list {stack.name}"
+    return Failed(stack.student, fault.resource, reason, hint)
+
+
+def find_machine(connection: "Connection", cohort: str, student: str, folder: Path) -> Access:
+    """The way into a student's machine. Raises NotFoundError where there is no stack or no handout for it."""
+    stacks = observe_stacks(connection, cohort_tag(cohort), student_tag(student))
+    if not stacks:
+        raise NotFoundError(
+            f"Student {student!r} has no machine in cohort {cohort}.",
+            hint="See who has one: provision cohort status COURSE PRESENTATION.",
+        )
+    (action, *_) = plan_cohort([student], stacks)
+    stack = next(stack for stack in stacks if stack == getattr(action, "stack", None))
+    handout = read_handouts(folder).get(student)
+    if handout is None:
+        failed = _no_handout(stack, folder)
+        raise NotFoundError(f"Student {student!r}: {failed.reason}.", hint=failed.hint)
+    return access_to(handout, folder, _address(connection, stack), stack)
+
+
+def _address(connection: "Connection", stack: Stack) -> str:
+    address = stack_outputs(connection, stack).get("address")
+    if not address:
+        raise CloudError(f"Stack {stack.name} is {stack.status} and has no address.")
+    return str(address)
+
+
+def _no_handout(stack: Stack, folder: Path) -> Failed:
+    return Failed(
+        stack.student,
+        "handout",
+        f"the machine exists, but its password is not in {handout_file(folder)}",
+        f"Name the folder of the launch that made it (--handout), or delete it (openstack stack delete {stack.name}) "
+        "and launch again.",
+    )

@@ -1,0 +1,103 @@
+"""What is asked of a cloud before the first create: every answer that is no, at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from provision.cloud.compute import Flavor, Size, choose_flavor, compute_quotas, describe
+from provision.cloud.identity import whoami
+from provision.cloud.images import Image, find_image
+from provision.cloud.network import choose_external_network, network_quotas
+from provision.cloud.stacks import count_stacks
+from provision.core.capacity import Quota, needs, shortages
+from provision.core.course import Course
+from provision.core.naming import image_name
+from provision.errors import AuthenticationError, PreflightError, ProvisionError
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+STACK_LIMIT = 512  # Heat's default for a project; it cannot be asked for
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every machine of the cohort is made with."""
+
+    image: Image
+    flavor: Flavor
+    network_id: str
+    network: str
+
+
+def check_ground(
+    connection: "Connection",
+    course: Course,
+    presentation: str,
+    *,
+    flavor: str | None,
+    network: str | None,
+    machines: int,
+) -> Ground:
+    """Image, flavor, network and quota for `machines` new machines. Raises all that is wrong together."""
+    problems: list[ProvisionError] = []
+
+    def attempt(check: Callable[[], T]) -> T | None:
+        try:
+            return check()
+        except AuthenticationError:
+            raise  # nothing else can be asked
+        except ProvisionError as exc:
+            problems.append(exc)
+            return None
+
+    image = attempt(lambda: find_image(connection, image_name(course.name, presentation)))
+    size = _size(course, image)
+    chosen = attempt(lambda: choose_flavor(connection, flavor, size))
+    external = attempt(lambda: choose_external_network(connection, network))
+    if image and chosen and not size.fits(chosen):
+        problems.append(_too_small(chosen, size, image))
+    if chosen and machines:
+        attempt(lambda: _check_quota(connection, chosen, machines))
+    if image is None or chosen is None or external is None or problems:
+        raise _together(problems)
+    return Ground(image, chosen, *external)
+
+
+def _size(course: Course, image: Image | None) -> Size:
+    machine = course.machine
+    if image is None:
+        return Size(machine.vcpus, machine.memory_mb, machine.disk_gb)
+    return Size(machine.vcpus, max(machine.memory_mb, image.min_ram), max(machine.disk_gb, image.smallest_disk))
+
+
+def _too_small(flavor: Flavor, size: Size, image: Image) -> PreflightError:
+    return PreflightError(
+        f"Flavor {describe(flavor)} is too small: the course and its image need {size} "
+        f"(image min_disk {image.min_disk} GiB, virtual size {(image.virtual_size or 0) / 2**30:.1f} GiB).",
+        hint="Take a larger flavor, or leave --flavor out: then the smallest that fits is taken.",
+    )
+
+
+def _check_quota(connection: "Connection", flavor: Flavor, machines: int) -> None:
+    quotas = {
+        "stacks": Quota(STACK_LIMIT, count_stacks(connection)),
+        **compute_quotas(connection),
+        **network_quotas(connection, whoami(connection).project_id),
+    }
+    short = shortages(needs(machines, vcpus=flavor.vcpus, memory=flavor.memory), quotas)
+    if short:
+        noun = "machine" if machines == 1 else "machines"
+        raise PreflightError(
+            "\n".join([f"The project has no room for {machines} more {noun}:", *(f"  {words}" for words in short)]),
+            hint="Delete what nobody uses, launch fewer students, or ask the operator to raise these quotas.",
+        )
+
+
+def _together(problems: list[ProvisionError]) -> ProvisionError:
+    """One problem keeps its kind and exit code; several are one refusal."""
+    if len(problems) == 1:
+        return problems[0]
+    lines = [f"- {problem.message}" + (f"\n  Try: {problem.hint}" if problem.hint else "") for problem in problems]
+    return PreflightError("\n".join(["Nothing was changed, because:", *lines]))

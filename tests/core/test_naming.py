@@ -1,0 +1,72 @@
+"""Names and tags: what the cloud takes, and told apart whatever the student's id."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provision.core import naming
+from provision.errors import InvalidInputError
+
+courses = st.from_regex(r"[a-z][a-z0-9]{0,31}", fullmatch=True)
+presentations = st.from_regex(r"[A-Za-z0-9]{1,16}", fullmatch=True)
+students = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}", fullmatch=True)
+machines = st.tuples(courses, presentations, students)
+
+
+@pytest.mark.parametrize(
+    ("student", "server"),
+    [
+        ("s001", "tm351-26J-s001"),
+        ("ab-12", "tm351-26J-ab-12"),
+        ("a.b", "tm351-26J-a-b-7e9b0a5a"),
+        ("a_b", "tm351-26J-a-b-c9b0a0d5"),
+        ("x" * 48, "tm351-26J-" + "x" * 34 + "-c8a7ba7b"),
+    ],
+)
+def test_server_names(student: str, server: str) -> None:
+    assert re.sub(r"-[0-9a-f]{8}$", "", naming.server_name("tm351-26J", student)) == re.sub(
+        r"-[0-9a-f]{8}$", "", server
+    )
+
+
+def test_the_other_names() -> None:
+    assert naming.cohort_name("tm351", "26J") == naming.image_name("tm351", "26J") == "tm351-26J"
+    assert naming.stack_name("tm351-26J", "s001") == "tm351-26J-s001"
+    assert naming.cohort_tag("tm351-26J") == "provision=tm351-26J"
+
+
+@pytest.mark.parametrize(("course", "presentation"), [("TM351", "26J"), ("tm-351", "26J"), ("tm351", "26-J"), ("", "")])
+def test_names_that_could_not_come_apart_are_refused(course: str, presentation: str) -> None:
+    with pytest.raises(InvalidInputError):
+        naming.cohort_name(course, presentation)
+
+
+@given(machines)
+def test_the_cloud_takes_every_name(machine: tuple[str, str, str]) -> None:
+    course, presentation, student = machine
+    cohort = naming.cohort_name(course, presentation)
+    assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]{0,254}", naming.stack_name(cohort, student))
+    assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,51}[A-Za-z0-9])?", naming.server_name(cohort, student))
+    for tag, longest in ((naming.cohort_tag(cohort), 60), (naming.student_tag(student), 80)):
+        assert len(tag) <= longest
+        assert "," not in tag
+
+
+@given(machines, machines)
+def test_two_machines_never_share_a_name(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+    names = [
+        (naming.stack_name(cohort, machine[2]), naming.server_name(cohort, machine[2]), naming.cohort_tag(cohort))
+        for machine in (one, other)
+        for cohort in [naming.cohort_name(machine[0], machine[1])]
+    ]
+    assert (names[0][:2] == names[1][:2]) == (one == other)
+    assert (names[0][2] == names[1][2]) == (one[:2] == other[:2])
+
+
+@given(students, st.lists(st.text().filter(lambda tag: not tag.startswith("student="))))
+def test_a_stack_tells_whose_it_is(student: str, others: list[str]) -> None:
+    assert naming.student_of([*others, naming.student_tag(student)]) == student
+    assert naming.student_of(others) is None
+    assert naming.student_of([naming.student_tag(student), naming.student_tag("other" + student)]) is None
