@@ -109,12 +109,8 @@ def launch_command(
         deadline=deadline,
         progress=make_progress(form),
     )
-    columns = (
-        ("student", "state", "url") if output == "table" else ("student", "state", "url", "stage", "reason", "hint")
-    )
-    print_rows([_outcome_row(outcome) for outcome in outcomes], output, columns=columns)
-    click.echo(f"\nPasswords and keys: {handout_file(folder)}", err=True)
-    _raise_failed(outcomes)
+    click.echo(f"Passwords and keys: {handout_file(folder)}", err=True)
+    print_outcomes(outcomes, output)
 
 
 @_command("status")
@@ -203,6 +199,14 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
     words = f"{outcome.stage}: {outcome.reason}"
     row = {"stage": outcome.stage, "reason": outcome.reason, "hint": outcome.hint, "why": words}
     return {"student": outcome.student, "state": "failed", **row}
+
+
+def print_outcomes(outcomes: Iterable[Outcome], output: str) -> None:
+    """Print who has a ready machine, and raise StudentsFailedError with the reasons of those who have none."""
+    outcomes = list(outcomes)
+    columns = ("student", "state", "url") + (() if output == "table" else ("stage", "reason", "hint"))
+    print_rows([_outcome_row(outcome) for outcome in outcomes], output, columns=columns)
+    _raise_failed(outcomes)
 
 
 def _raise_failed(outcomes: Iterable[Outcome]) -> None:

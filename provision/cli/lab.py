@@ -39,7 +39,7 @@ def up(release: str, fake: bool, yes: bool, form: str) -> None:
 
     What it changes on this computer is listed first, asked for, and undone by `provision lab destroy`.
     """
-    stories.up(release, make_progress(form), _confirm("On this computer the lab will", yes), fake=fake)
+    stories.up(release, make_progress(form), confirm_changes("On this computer the lab will", yes), fake=fake)
     click.echo(
         'The lab is up. Use it with --os-cloud lab, or as the plain client does: eval "$(provision lab env)"', err=True
     )
@@ -128,7 +128,7 @@ def down(release: str, form: str) -> None:
 @progress_option
 def reset(release: str, fake: bool, yes: bool, form: str) -> None:
     """Delete everything in the lab's cloud and bring it up pristine."""
-    stories.reset(release, make_progress(form), _confirm("This will", yes), fake=fake)
+    stories.reset(release, make_progress(form), confirm_changes("This will", yes), fake=fake)
 
 
 @lab.command()
@@ -137,10 +137,10 @@ def reset(release: str, fake: bool, yes: bool, form: str) -> None:
 @progress_option
 def destroy(keep_cache: bool, yes: bool, form: str) -> None:
     """Delete the lab and undo what it changed on this computer."""
-    stories.destroy(make_progress(form), _confirm("This will", yes), keep_cache=keep_cache)
+    stories.destroy(make_progress(form), confirm_changes("This will", yes), keep_cache=keep_cache)
 
 
-def _confirm(opening: str, yes: bool) -> Callable[[list[str]], None]:
+def confirm_changes(opening: str, yes: bool) -> Callable[[list[str]], None]:
     """What shows a list of changes and asks, once; raises click.Abort at a no."""
 
     def ask(lines: list[str]) -> None:

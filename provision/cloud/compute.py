@@ -68,7 +68,12 @@ def compute_quotas(connection: "Connection") -> dict[str, Quota]:
     with translated("Reading the compute quota"):
         limits = connection.compute.get_limits().absolute
     return {
-        "instances": Quota(limits.instances, limits.instances_used or 0),
-        "vCPUs": Quota(limits.total_cores, limits.total_cores_used or 0),
-        "RAM (MiB)": Quota(limits.total_ram, limits.total_ram_used or 0),
+        "instances": _quota(limits.instances, limits.instances_used),
+        "vCPUs": _quota(limits.total_cores, limits.total_cores_used),
+        "RAM (MiB)": _quota(limits.total_ram, limits.total_ram_used),
     }
+
+
+def _quota(limit: int | None, used: int | None) -> Quota:
+    """A limit that the cloud does not tell is taken as none: the create will say."""
+    return Quota(-1 if limit is None else limit, used or 0)

@@ -23,7 +23,7 @@ from provision.paths import lab_clouds_file
 if TYPE_CHECKING:
     import requests
     from openstack.config import OpenStackConfig
-    from openstack.connection import Connection
+    from openstack.connection import Connection as Connection  # for workflows, which do not know the SDK
 
 TIMEOUT = 60.0  # seconds without a byte, unless clouds.yaml says otherwise (api_timeout)
 POOL = 32  # connections kept open: one for each thread of a launch

@@ -15,11 +15,12 @@ RELEASE_SECONDS = 15.0  # what a program that just ended may take to let go of t
 
 @dataclass(frozen=True)
 class Mounted:
-    """A mounted root filesystem and the loop devices behind it: the whole disk and the partition."""
+    """A mounted root filesystem, the loop devices behind it (the whole disk, the partition), and its UUID."""
 
     root: Path
     disk: Path
     partition: Path
+    uuid: str
 
 
 @contextmanager
@@ -28,6 +29,7 @@ def mounted(disk: Path, place: Path) -> Iterator[Mounted]:
     number = read_table(disk).last.number
     with _loop(disk) as device:
         partition = Path(f"{device}p{number}")
+        uuid = run(["blkid", "-o", "value", "-s", "UUID", partition], deadline=60, check=False).stdout.strip()
         place.mkdir()
         try:
             run(["mount", partition, place], deadline=120)
@@ -35,7 +37,7 @@ def mounted(disk: Path, place: Path) -> Iterator[Mounted]:
             place.rmdir()
             raise InvalidInputError(f"The last partition of {disk} cannot be mounted.\n{exc.message}") from exc
         try:
-            yield Mounted(place, device, partition)
+            yield Mounted(place, device, partition, uuid)
         finally:
             _unmount(place)
             place.rmdir()

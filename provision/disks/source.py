@@ -2,8 +2,7 @@
 
 import struct
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -24,23 +23,18 @@ class Disk:
     format: str
 
 
-@contextmanager
-def opened(source: Path, work: Path, *, on_bytes: Callable[[int, int], None]) -> Iterator[Disk]:
-    """The disk in `source`: a .box or .ova (unpacked below `work` for as long as the context lasts), or a bare disk.
+def unpacked(source: Path, work: Path, *, on_bytes: Callable[[int, int], None]) -> Disk:
+    """The disk in `source`: of a .box or .ova (unpacked into the folder `work`), or `source` itself.
 
     `on_bytes` is called with the bytes of `source` that were read and their total. Raises InvalidInputError.
     """
     if not source.is_file():
         raise InvalidInputError(f"There is no file {source}.")
     if not is_archive(source):
-        yield checked(source)
-        return
-    unpacked = work / "source.disk"
-    try:
-        _unpack(source, unpacked, on_bytes)
-        yield checked(unpacked)
-    finally:
-        unpacked.unlink(missing_ok=True)
+        return checked(source)
+    target = work / "source.disk"
+    _unpack(source, target, on_bytes)
+    return checked(target)
 
 
 def is_archive(path: Path) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from provision.process import run
 
 LENT = "/run/provision/lent"  # where the tree sees the lent folder; /run is a tmpfs there
+RESOLVER = "/run/systemd/resolve/stub-resolv.conf"  # where guests.tree points the tree's /etc/resolv.conf
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 _POLICY = "#!/bin/sh\nexit 101\n"  # Debian policy, 'invoke-rc.d': no service is started
@@ -56,7 +57,7 @@ def lend(folder: Path, cache: Path, codename: str) -> Lent:
         *((path, str(path), False) for path in _local_folders(pip.values())),
     ]
     if resolver := _existing("/etc/resolv.conf"):
-        mounts.append((resolver, "/etc/resolv.conf", False))
+        mounts.append((resolver, RESOLVER, False))
     return Lent(environment, tuple(mounts))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from provision.errors import InvalidInputError
 from provision.guests.credentials import new_key_pair
-from provision.guests.lending import LENT, Lent
+from provision.guests.lending import LENT, RESOLVER, Lent
 from provision.process import run
 
 HOST = "image"  # what ssh calls the tree
@@ -19,11 +19,11 @@ _NEEDS = {"/usr/sbin/sshd": "openssh-server", "/usr/bin/python3": "python3", "/u
 
 @dataclass(frozen=True)
 class Tree:
-    """A mounted tree, what it is lent, and the devices that it may see (a boot loader asks them)."""
+    """A mounted tree, what it is lent, and the devices that it may see, as (here, there): a boot loader asks them."""
 
     root: Path
     lent: Lent
-    devices: tuple[Path, ...] = ()
+    devices: tuple[tuple[Path, str], ...] = ()
 
     def command(self, *words: str) -> list[str]:
         """The command line that runs `words` in the tree, stdin and stdout being its own."""
@@ -40,7 +40,7 @@ class Tree:
             f"--machine=provision-{uuid.uuid4().hex[:8]}",
             f"--directory={self.root}",
             *binds,
-            *(f"--bind={device}" for device in self.devices),
+            *(f"--bind={here}:{there}" for here, there in self.devices),
             *words,
         ]
 
@@ -50,23 +50,33 @@ class Tree:
 
 
 @contextmanager
-def opened_tree(root: Path, lent: Lent, devices: Sequence[Path] = ()) -> Iterator[Tree]:
+def opened_tree(root: Path, lent: Lent, devices: Sequence[tuple[Path, str]] = ()) -> Iterator[Tree]:
     """A tree to bake. The mount points that lending makes in it are removed when the context is left."""
     made = tuple(path for _, there, _ in lent.mounts for path in _missing(root, there))
+    tree = Tree(root, lent, tuple(devices))
     try:
-        yield Tree(root, lent, tuple(devices))
+        tree.run_script(f"ln -sf ..{RESOLVER} /etc/resolv.conf", deadline=60)
+        yield tree
     finally:
         for path in reversed(made):
             _remove_empty(path)
 
 
-def codename(root: Path) -> str:
-    """The Debian release of a tree (such as bookworm). Raises InvalidInputError for what cannot be baked."""
+@dataclass(frozen=True)
+class Release:
+    """What a tree is, as os-release says it: debian, bookworm."""
+
+    distro: str
+    codename: str
+
+
+def release_of(root: Path) -> Release:
+    """The release of a tree. Raises InvalidInputError for what cannot be baked."""
     for name, package in _NEEDS.items():
         if not os.path.lexists(root / name.lstrip("/")):
             raise InvalidInputError(f"The box cannot be baked: it has no {name}.", hint=f"Install {package} in it.")
-    released = dict(line.split("=", 1) for line in _os_release(root).splitlines() if "=" in line)
-    return released.get("VERSION_CODENAME", "").strip('"')
+    fields = dict(line.split("=", 1) for line in _os_release(root).splitlines() if "=" in line)
+    return Release(fields.get("ID", "").strip('"'), fields.get("VERSION_CODENAME", "").strip('"'))
 
 
 def _os_release(root: Path) -> str:

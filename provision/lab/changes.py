@@ -1,4 +1,4 @@
-"""What the lab changes on the host outside its own folder: packages and kernel modules, noted first, so that all can be undone."""
+"""What the lab changes on the host outside its own folder: packages and modules, noted first so that all can be undone."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def _remove_packages(names: list[str]) -> list[str]:
 
 
 def new_packages(simulated: str) -> list[str]:
-    """The packages that `apt-get --simulate install` would add; "Inst name [old] (new ...)" is an upgrade and not among them."""
+    """The packages that `apt-get --simulate install` would add; "Inst name [old] (new ...)" is an upgrade, not one."""
     words = (line.split() for line in simulated.splitlines() if line.startswith("Inst "))
     return [line[1] for line in words if not line[2].startswith("[")]
 

@@ -76,17 +76,17 @@ def _lasting_refusals(facts: HostFacts) -> Iterator[str]:
     if not facts.tun and "tun" not in facts.modules_to_load:
         yield f"{TUN} does not exist, and without it no guest gets a network: allow TUN devices on this machine."
     if missing := [name for name in NEEDED if name in facts.modules_missing]:
-        yield f"This kernel has no {_words(missing)}, which the lab's networks and layers are made of: boot another kernel."
+        yield f"This kernel has no {_words(missing)}, which the lab is made of: boot another kernel."
 
 
 def _passing_refusals(facts: HostFacts, disk: int) -> Iterator[str]:
     if facts.memory < MEMORY:
-        yield f"Only {facts.memory / GIB:.1f} GiB of memory is available, and the lab needs {MEMORY // GIB} GiB before its guests."
+        yield f"Only {facts.memory / GIB:.1f} GiB of memory is available; the lab needs {MEMORY // GIB} GiB before its guests."
     if facts.disk < disk:
-        yield f"Only {facts.disk / GIB:.1f} GiB is free at {paths.lab_home()}, and the lab needs {disk // GIB} GiB there."
+        yield f"Only {facts.disk / GIB:.1f} GiB is free at {paths.lab_home()}; the lab needs {disk // GIB} GiB there."
     for taken, link in facts.routes:
         if taken.prefixlen and taken.overlaps(network.NETWORK):
-            yield f"The lab's addresses {network.NETWORK} are in use here: {taken} is on {link}. Take that network away first."
+            yield f"The lab's addresses {network.NETWORK} are in use here: {taken} is on {link}. Take that away first."
 
 
 def changes(facts: HostFacts, *, running: bool) -> list[str]:

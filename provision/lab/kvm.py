@@ -1,4 +1,4 @@
-"""Does a guest really boot on KVM here? One that exists may still hang, so a real kernel is booted, once per host boot."""
+"""Does a guest really boot on KVM here? A KVM that exists may hang: a real kernel is booted, once per host boot."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ DEVICE = Path("/dev/kvm")
 PROOF = "Unable to mount root fs"  # the kernel's own last words where there is no disk
 LIMIT = 10  # seconds; TCG, the slower one, takes 2.5
 COMMAND = [
-    *("timeout", "--signal=KILL", str(LIMIT), "/usr/lib/lab/qemu-system-x86_64", "-nodefaults", "-no-reboot"),
+    *("timeout", "--signal=KILL", str(LIMIT), "/usr/bin/qemu-system-x86_64.real", "-nodefaults", "-no-reboot"),
     *("-machine", "pc,accel=kvm", "-cpu", "host", "-m", "256", "-display", "none", "-serial", "stdio"),
     *("-kernel", "/usr/lib/lab/vmlinuz", "-append", "console=ttyS0 panic=-1"),
 ]
@@ -30,7 +30,7 @@ def verdict() -> tuple[bool, str] | None:
 
 
 def probe(layers: Layers) -> tuple[bool, str]:
-    """`verdict`, after booting the base layer's kernel with the base layer's own QEMU where that is still to be done."""
+    """`verdict`, after booting the base layer's kernel with its own QEMU where that is still to be done."""
     if known := verdict():
         return known
     works = PROOF in _boot_kernel(layers)

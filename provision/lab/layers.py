@@ -103,7 +103,7 @@ def base_command(release: Release, target: Path, sources: Sequence[str], setting
 
 
 def debian_sources(suite: str) -> list[str]:
-    """The host's own sources for `suite`, as apt sees them, of Debian alone: a university's mirror is used, others' are not."""
+    """The host's own sources of Debian for `suite`, as apt sees them: so a university's mirror is used, and no third party."""
     form = "$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)"
     listed = run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"], deadline=60).stdout
     return parse_sources(listed, suite)
@@ -121,7 +121,7 @@ def parse_sources(listed: str, suite: str) -> list[str]:
 
 
 def proxies() -> list[str]:
-    """The host's apt proxies and certificates, which mmdebstrap does not take over by itself; they may hold a password."""
+    """The host's apt proxies and certificates, which mmdebstrap does not take over; they may hold a password."""
     kept = ("Acquire::http", "Acquire::https")
     lines = run(["apt-config", "dump", "--no-empty", *kept], deadline=60).stdout.splitlines()
     return [line for line in lines if "::" in line]

@@ -1,4 +1,4 @@
-"""The lab's one machine: a systemd-nspawn container that boots Debian. /proc says whether it runs; no pid file can lie."""
+"""The lab's one machine: a systemd-nspawn container that boots Debian. /proc says whether it runs: no pid file."""
 
 import os
 import signal
@@ -135,7 +135,7 @@ def wait_ready(layers: Layers, *, deadline: float = 600) -> Iterator[str]:
             raise ProvisionError(
                 f"The lab's cloud did not come up.\n{_journal(layers)}", hint="See: provision lab logs"
             )
-        words = (_journal(layers, lines=1).splitlines() or [""])[-1].strip()
+        words = _latest(layers)
         if words != said and words:
             said = words
             yield words
@@ -175,10 +175,16 @@ def _gone(layers: Layers, deadline: float) -> bool:
     return True
 
 
-def _journal(layers: Layers, lines: int = 12) -> str:
+def _latest(layers: Layers) -> str:
+    """The last line that the release's own scripts printed."""
+    programs = [f"--identifier={name.removeprefix('lab-')}" for name in UNITS]
+    return run_inside(layers, "journalctl", "-q", "-b", "-o", "cat", "-n", "1", *programs, check=False).strip()
+
+
+def _journal(layers: Layers) -> str:
     units = [f"--unit={name}" for name in UNITS]
     try:
-        return run_inside(layers, "journalctl", "-q", "-b", "-o", "cat", "-n", str(lines), *units, check=False).rstrip()
+        return run_inside(layers, "journalctl", "-q", "-b", "-o", "cat", "-n", "12", *units, check=False).rstrip()
     except NotFoundError:
         return _last_words(layers)
 

@@ -24,7 +24,7 @@ from provision.workflows.machine import Reach, failed_stack, prove
 from provision.workflows.preflight import Ground, check_ground
 
 if TYPE_CHECKING:
-    from openstack.connection import Connection
+    from provision.cloud.connection import Connection
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class LabStatus:
 
 
 def up(release_name: str, progress: Progress, confirm: Confirm, *, fake: bool = False) -> None:
-    """Bring the lab up from whatever is there already. `confirm` is shown the host's changes, and raises to refuse them."""
+    """Bring the lab up from whatever is there. `confirm` is shown the host's changes, and raises to refuse them."""
     release = load_release(release_name)
     place = layers_of(release)
     refuse_other_release(release)

@@ -21,7 +21,7 @@ from provision.workflows.machine import Reach, failed_stack, prove
 from provision.workflows.preflight import Ground
 
 if TYPE_CHECKING:
-    from openstack.connection import Connection
+    from provision.cloud.connection import Connection
 
 SUBMITTERS, PROVERS = 8, 16
 POLL = 3.0  # seconds between two list calls

@@ -16,7 +16,7 @@ from provision.guests.probes import prove_ready
 from provision.workflows.handouts import Handout, access_to, handout_file, read_handouts
 
 if TYPE_CHECKING:
-    from openstack.connection import Connection
+    from provision.cloud.connection import Connection
 
 
 @dataclass(frozen=True)

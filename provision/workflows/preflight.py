@@ -15,7 +15,7 @@ from provision.core.naming import image_name
 from provision.errors import AuthenticationError, PreflightError, ProvisionError
 
 if TYPE_CHECKING:
-    from openstack.connection import Connection
+    from provision.cloud.connection import Connection
 
 STACK_LIMIT = 512  # Heat's default for a project; it cannot be asked for
 T = TypeVar("T")

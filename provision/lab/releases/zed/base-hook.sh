@@ -4,8 +4,8 @@ set -eu
 lab="$1/usr/lib/lab"
 mkdir -p "$lab"
 
-# A wrapper in rootfs/ takes the emulator's usual place: keep the real one under a name of its own.
-ln "$1/usr/bin/qemu-system-x86_64" "$lab/qemu-system-x86_64"
+# A wrapper in rootfs/ takes the emulator's usual place. The real one stays beside it, where it finds its own data.
+ln "$1/usr/bin/qemu-system-x86_64" "$1/usr/bin/qemu-system-x86_64.real"
 
 # The KVM probe boots a real kernel. Of Debian's cloud kernel only vmlinuz is needed.
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"

@@ -1,0 +1,82 @@
+"""`provision image`: a course's image, built and published."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from provision.cli.options import cloud_option
+from provision.cli.output import format_option, print_rows
+from provision.cli.progress import make_progress, progress_option
+
+BUILD_COLUMNS = ("course", "build", "virtual_gib", "size_mib", "min_disk", "min_ram", "image")
+PUBLISH_COLUMNS = ("name", "id", "build", "size_mib", "published")
+
+_file = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def image() -> None:
+    """Turn a course's VirtualBox box into a cloud image, and publish it."""
+
+
+@image.command()
+@click.argument("course")
+@click.option("--box", type=_file, help="Build from this box (.box, .ova, .vmdk ...) instead of the course's own.")
+@format_option
+@progress_option
+def build(course: str, box: Path | None, output: str, form: str) -> None:
+    """Build the image of COURSE (its name, or the path of its course.toml).
+
+    Needs root. A build whose box, course.toml and roles have not changed is not made again.
+    """
+    from provision.workflows.image import build_image
+
+    made = build_image(course, make_progress(form), box=box)
+    facts: Mapping[str, object] = asdict(made.manifest)
+    row = {
+        **facts,
+        "virtual_gib": f"{made.manifest.virtual_size / 2**30:.2f}",
+        "size_mib": made.manifest.size >> 20,
+        "image": made.image,
+    }
+    print_rows([row], output, columns=BUILD_COLUMNS)
+
+
+@image.command()
+@click.argument("source", type=_file)
+@click.argument("target", type=_file)
+@click.option("--format", "disk_format", type=click.Choice(["raw", "qcow2"]), default="qcow2", show_default=True)
+@progress_option
+def convert(source: Path, target: Path, disk_format: str, form: str) -> None:
+    """Convert the disk in SOURCE (.box, .ova, .vmdk, .vdi, .qcow2, raw) to TARGET."""
+    from provision.workflows.image import convert_image
+
+    convert_image(source, target, disk_format, make_progress(form))
+
+
+@image.command()
+@click.argument("course")
+@click.argument("presentation")
+@cloud_option
+@format_option
+@progress_option
+def publish(course: str, presentation: str, cloud: str | None, output: str, form: str) -> None:
+    """Upload the newest build of COURSE as the image of PRESENTATION (such as 26J).
+
+    Publishing what is there already does nothing.
+    """
+    from provision.cloud.connection import connect
+    from provision.core.naming import image_name
+    from provision.workflows import image as stories
+
+    made, built, there = stories.publish(connect(cloud), course, presentation, make_progress(form))
+    row = {
+        "name": image_name(built.manifest.course, presentation),
+        "id": made,
+        "build": built.manifest.build,
+        "size_mib": built.manifest.size >> 20,
+        "published": "before" if there else "now",
+    }
+    print_rows([row], output, columns=PUBLISH_COLUMNS)

@@ -1,0 +1,22 @@
+"""Taking out of a tree what makes it one particular machine, so that every copy becomes its own."""
+
+from provision.guests.tree import Tree
+
+GENERALISE = """
+cd /
+: >etc/machine-id
+rm -f var/lib/dbus/machine-id etc/ssh/ssh_host_* var/lib/systemd/random-seed
+echo localhost >etc/hostname
+rm -rf var/lib/cloud var/lib/apt/lists var/cache/apt var/cache/debconf/*-old var/lib/dpkg/*-old var/log/journal
+rm -rf root/.ansible root/.cache root/.ssh root/.bash_history home/*/.bash_history
+mkdir -p var/lib/apt/lists/partial var/cache/apt/archives/partial
+find tmp var/tmp -mindepth 1 -delete
+find var/log -type f -exec truncate --size 0 {} +
+sync
+fstrim / 2>/dev/null || true # only makes the image smaller
+"""
+
+
+def generalise(tree: Tree) -> None:
+    """Remove identity (machine-id, host keys), traces (logs, histories, keys) and caches."""
+    tree.run_script(GENERALISE, deadline=300)

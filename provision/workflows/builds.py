@@ -1,0 +1,106 @@
+"""Builds: where they are kept, what identifies one, what its manifest says."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from provision.errors import NotFoundError
+from provision.guests.generalise import GENERALISE
+from provision.paths import cache_home, data_path
+
+IMAGE, MANIFEST = "image.qcow2", "manifest.json"
+LEFT_OUT = {"course.toml", "README.md"}  # what a course's folder holds that does not go into its box
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of a build. Sizes in bytes, min_disk in GiB, min_ram in MiB."""
+
+    course: str
+    build: str
+    created: str
+    disk_format: str
+    virtual_size: int
+    size: int
+    sha256: str
+    source_sha256: str
+    min_disk: int
+    min_ram: int
+    os_distro: str
+
+
+@dataclass(frozen=True)
+class Build:
+    """A finished build: its folder and its manifest."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def image(self) -> Path:
+        """The disk that is published."""
+        return self.folder / IMAGE
+
+
+def build_folder(course: str, build: str) -> Path:
+    """Where a build is kept; it has that name only once it is complete."""
+    return cache_home() / "builds" / course / build
+
+
+def find_finished(course: str, build: str) -> Build | None:
+    """The finished build of that id, or None."""
+    folder = build_folder(course, build)
+    return _read(folder) if (folder / MANIFEST).is_file() else None
+
+
+def newest_build(course: str) -> Build:
+    """The build of `course` that was made last."""
+    found = [_read(path.parent) for path in (cache_home() / "builds" / course).glob(f"[!.]*/{MANIFEST}")]
+    if not found:
+        raise NotFoundError(f"There is no build of {course} yet.", hint=f"Make one: provision image build {course}.")
+    return max(found, key=lambda build: build.manifest.created)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of the build in `folder`."""
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+
+
+def _read(folder: Path) -> Build:
+    content = json.loads((folder / MANIFEST).read_text())
+    return Build(folder, Manifest(**{field.name: content[field.name] for field in fields(Manifest)}))
+
+
+def build_id(source_sha256: str, course_toml: Path) -> str:
+    """12 hex digits that change with anything that goes into a build: box, course.toml, roles, playbooks."""
+    digest = hashlib.sha256(source_sha256.encode() + course_toml.read_bytes() + GENERALISE.encode())
+    for name in ("roles", "playbooks"):
+        _add_files(digest, data_path(name))
+    return digest.hexdigest()[:12]
+
+
+def box_key(folder: Path) -> str:
+    """12 hex digits over what a course's folder gives to the script that makes its box."""
+    digest = hashlib.sha256()
+    _add_files(digest, folder)
+    return digest.hexdigest()[:12]
+
+
+def _add_files(digest: "hashlib._Hash", folder: Path) -> None:
+    for path in _files(folder):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(folder)} {content}\n".encode())
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name not in LEFT_OUT and path.suffix not in (".pyc", ".box"):
+            yield path
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

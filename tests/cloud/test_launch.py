@@ -1,0 +1,213 @@
+"""The launch loop against a Heat that keeps stacks: what is asked for, once, and how it ends for each student."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests_mock as rm
+from openstack.connection import Connection
+
+from provision.core.outcome import Failed
+from provision.core.roster import Student
+from provision.errors import NotFoundError, StudentsFailedError
+from provision.progress import Silent
+from provision.workflows.cohort import delete, find_cohort, launch, status
+from provision.workflows.courses import Order
+from provision.workflows.handouts import ensure_handouts, read_handouts
+
+from .conftest import HEAT, NEUTRON, NOVA
+from .test_preflight import COURSE, cloud_has
+
+TAG = "provision=demo-26J"
+GOING = "CREATE_IN_PROGRESS"
+COMPLETE = "CREATE_COMPLETE"
+NO_HOST = 'ResourceInError: resources.server: Went to status ERROR due to "Message: No valid host was found."'
+
+
+class Heat:
+    """Stacks by name. A new one goes on for a list call, then becomes what `fate` says, or complete."""
+
+    def __init__(self, http: rm.Mocker, *, fate: dict[str, str] | None = None) -> None:
+        self.http, self.fate, self.made = http, fate or {}, 0
+        self.stacks: dict[str, dict[str, Any]] = {}
+        http.get(f"{HEAT}/stacks", json=self.index)
+        http.post(f"{HEAT}/stacks", json=self.create)
+        http.delete(re.compile(f"{HEAT}/stacks/"), json=self.delete)
+        http.get(re.compile(rf"{HEAT}/stacks/[^/]+/[^/]+$"), json=self.show)
+        http.get(re.compile(rf"{HEAT}/stacks/[^/]+/[^/]+/resources"), json=self.resources)
+
+    def add(self, student: str, state: str, tags: str | None = None) -> None:
+        self.made += 1
+        name = f"demo-26J-{student}"
+        self.stacks[f"{name}/id{self.made}"] = {
+            "id": f"id{self.made}",
+            "stack_name": name,
+            "stack_status": state,
+            "stack_status_reason": "",
+            "creation_time": f"2026-11-22T10:00:{self.made:02}Z",
+            "tags": (tags or f"{TAG},student={student}").split(","),
+        }
+
+    def index(self, request: Any, _context: Any) -> Any:
+        answer = json.dumps([stack for stack in self.stacks.values() if TAG in stack["tags"] or not request.query])
+        for path, stack in list(self.stacks.items()):
+            if stack["stack_status"] == GOING:
+                stack["stack_status"] = self.fate.get(stack["stack_name"].rpartition("-")[2], COMPLETE)
+            elif stack["stack_status"] == "DELETE_IN_PROGRESS":
+                del self.stacks[path]
+        return {"stacks": json.loads(answer)}
+
+    def create(self, request: Any, context: Any) -> Any:
+        body = request.json()
+        student = body["parameters"]["student"]
+        context.status_code = 201
+        context.headers["Content-Type"] = "application/json"
+        if self.fate.get(student) == "refused":
+            context.status_code = 403
+            return {"error": {"message": "Quota exceeded for cores"}}
+        if any(stack["stack_name"] == body["stack_name"] for stack in self.stacks.values()):
+            context.status_code = 409
+            return {"error": {"message": "exists"}}
+        self.add(student, GOING, body["tags"])
+        return {"stack": {"id": "x", "links": []}}
+
+    def delete(self, request: Any, context: Any) -> Any:
+        stack = self.stacks[request.path.partition("/stacks/")[2].replace("26j", "26J")]
+        stack["stack_status"] = self.fate.get("delete", "DELETE_IN_PROGRESS")
+        context.status_code = 204
+
+    def show(self, _request: Any, _context: Any) -> Any:
+        # Nothing listens there: what is complete fails its proof at once.
+        return {"stack": {"outputs": [{"output_key": "address", "output_value": "127.0.0.1"}]}}
+
+    def resources(self, _request: Any, _context: Any) -> Any:
+        server = {"resource_name": "server", "resource_status": "CREATE_FAILED", "resource_status_reason": NO_HOST}
+        return {"resources": [{**server, "updated_time": "2026-11-22T10:00:00Z"}]}
+
+    def asked(self) -> list[str]:
+        """What was asked of Heat that changes something."""
+        return [
+            f"{call.method} {call.json()['stack_name'] if call.method == 'POST' else call.path.split('/')[-2]}"
+            for call in self.http.request_history
+            if call.method in ("POST", "DELETE") and "/stacks" in call.url
+        ]
+
+
+def order(*students: str) -> Order:
+    return Order(COURSE, "demo-26J", "26J", tuple(Student(each, each.title(), f"{each}@x.org") for each in students))
+
+
+def run(cloud: Connection, folder: Path, *students: str) -> dict[str, tuple[str, str]]:
+    outcomes = launch(
+        cloud, order(*students), flavor=None, network=None, folder=folder, deadline=7, progress=Silent()
+    )
+    return {each.student: (each.stage, each.reason) for each in outcomes if isinstance(each, Failed)}
+
+
+def test_each_student_ends_in_an_outcome_of_his_own(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
+    cloud_has(http, routers=100)
+    http.get(f"{NOVA}/limits", json={"limits": {"absolute": {}, "rate": []}})
+    heat = Heat(http, fate={"crowded": "CREATE_FAILED", "poor": "refused"})
+    heat.add("kept", COMPLETE)
+    heat.add("broken", "CREATE_FAILED")
+    heat.add("foreign", COMPLETE, tags="somebody=else")
+    heat.add("gone", COMPLETE)  # no longer in the roster
+    ensure_handouts(tmp_path, [Student("kept", "K", "k@x.org")], "student")
+    password = read_handouts(tmp_path)["kept"].password
+    outcomes = run(cloud, tmp_path, "kept", "new", "broken", "crowded", "poor", "foreign")
+    assert {student: stage for student, (stage, _) in outcomes.items()} == {
+        "kept": "network",
+        "new": "network",
+        "broken": "network",
+        "crowded": "server",
+        "poor": "create",
+        "foreign": "create",
+    }
+    assert "No compute node has room" in outcomes["crowded"][1]
+    assert NO_HOST in outcomes["crowded"][1]
+    assert "A quota of the project is used up" in outcomes["poor"][1]
+    assert "does not bear this cohort's tag" in outcomes["foreign"][1]
+    assert sorted(heat.asked()) == [
+        "DELETE demo-26j-broken",
+        "POST demo-26J-broken",
+        "POST demo-26J-crowded",
+        "POST demo-26J-foreign",
+        "POST demo-26J-new",
+        "POST demo-26J-poor",
+    ]
+    handouts = read_handouts(tmp_path)
+    assert handouts["kept"].password == password
+    assert len({handout.password for handout in handouts.values()}) == 6
+
+
+def test_a_second_run_changes_nothing_and_a_lost_handout_is_said(
+    cloud: Connection, http: rm.Mocker, tmp_path: Path
+) -> None:
+    cloud_has(http)
+    heat = Heat(http)
+    heat.add("lost", COMPLETE)
+    outcomes = run(cloud, tmp_path, "lost")
+    assert outcomes == {"lost": ("handout", f"the machine exists, but its password is not in {tmp_path}/handout.csv")}
+    assert heat.asked() == []
+    assert read_handouts(tmp_path) == {}
+
+
+def test_the_younger_of_two_stacks_is_removed(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
+    cloud_has(http)
+    heat = Heat(http)
+    heat.add("twice", COMPLETE)
+    heat.add("twice", GOING)
+    run(cloud, tmp_path, "twice")
+    assert [call.path.rpartition("/")[2] for call in http.request_history if call.method == "DELETE"] == ["id2"]
+
+
+def test_status_says_who_has_what(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
+    heat = Heat(http, fate={"going": GOING})
+    with pytest.raises(NotFoundError, match="no machines"):
+        status(cloud, "demo-26J", None, folder=tmp_path, deadline=0.1)
+    heat.add("going", GOING)
+    heat.add("broken", "CREATE_FAILED")
+    standings = status(cloud, "demo-26J", ["going", "broken", "missing"], folder=tmp_path, deadline=0.1)
+    assert [(each.student, type(each.action).__name__, getattr(each.outcome, "stage", None)) for each in standings] == [
+        ("going", "Wait", None),
+        ("broken", "Replace", "server"),
+        ("missing", "Create", None),
+    ]
+    assert heat.asked() == []
+
+
+def nothing_left(http: rm.Mocker, *, routers: int = 0) -> None:
+    http.get(f"{NOVA}/servers/detail", json={"servers": []})
+    for kind in ("ports", "networks", "subnets", "security-groups", "floatingips"):
+        http.get(f"{NEUTRON}/v2.0/{kind}", json={kind.replace("-", "_"): []})
+    http.get(
+        f"{NEUTRON}/v2.0/routers", json={"routers": [{"id": f"r{number}", "name": "r"} for number in range(routers)]}
+    )
+
+
+def test_deleting_waits_and_looks_for_what_is_left(cloud: Connection, http: rm.Mocker) -> None:
+    heat = Heat(http)
+    nothing_left(http)
+    heat.add("a", COMPLETE)
+    heat.add("b", "CREATE_FAILED")
+    assert len(find_cohort(cloud, "demo-26J")) == 2
+    assert delete(cloud, "demo-26J", deadline=30, progress=Silent()) == 2
+    assert sorted(heat.asked()) == ["DELETE demo-26j-a", "DELETE demo-26j-b"]
+    with pytest.raises(NotFoundError):
+        find_cohort(cloud, "demo-26J")
+
+
+def test_what_is_left_is_an_error(cloud: Connection, http: rm.Mocker) -> None:
+    Heat(http)
+    nothing_left(http, routers=1)
+    with pytest.raises(Exception, match=r"(?s)gone, but these are left:\n  router r"):
+        delete(cloud, "demo-26J", deadline=30, progress=Silent())
+
+
+def test_a_stack_that_stays_is_named(cloud: Connection, http: rm.Mocker) -> None:
+    heat = Heat(http, fate={"delete": COMPLETE})
+    heat.add("a", COMPLETE)
+    with pytest.raises(StudentsFailedError, match="demo-26J-a: still CREATE_COMPLETE"):
+        delete(cloud, "demo-26J", deadline=0.1, progress=Silent())

@@ -1,0 +1,132 @@
+"""What people write is found, read and refused with its place; what we write for them is private and whole."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from provision.core.plan import Stack
+from provision.core.roster import Student
+from provision.errors import InvalidInputError, NotFoundError
+from provision.guests.access import Access
+from provision.workflows.courses import named_cohort, read_course, read_order, read_roster
+from provision.workflows.handouts import access_to, ensure_handouts, read_handouts, save_urls
+
+COURSE = """\
+[course]
+name = "demo"
+title = "Demo"
+[box]
+file = "demo.box"
+[machine]
+vcpus = 1
+memory_mb = 1024
+disk_gb = 5
+[user]
+name = "student"
+group = "student"
+"""
+ADA, BOB = Student("s1", "Ada, née Byron", "ada@x.org"), Student("s2", "Bob", "bob@x.org")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images" / "own").mkdir(parents=True)
+    (tmp_path / "images" / "own" / "course.toml").write_text(COURSE)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["own", "images/own", "images/own/course.toml", "./images/own"])
+def test_a_course_is_found_by_its_name_or_its_place(here: Path, name: str) -> None:
+    assert read_course(name)[0].name == "demo"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("no", "no course 'no'.*Courses: .*own"), ("x/y", r"no file x/y/course\.toml")]
+)
+def test_a_course_that_is_nowhere(here: Path, name: str, words: str) -> None:
+    with pytest.raises(NotFoundError, match=words):
+        read_course(name)
+
+
+def test_a_cohort_is_named_also_without_the_courses_file(here: Path) -> None:
+    assert (named_cohort("tm351", "26J"), named_cohort("images/own", "26J")) == ("tm351-26J", "demo-26J")
+
+
+def test_the_mistakes_of_course_roster_and_name_come_together(here: Path) -> None:
+    (here / "images" / "own" / "course.toml").write_text(COURSE.replace("vcpus = 1", "vcpus = 0"))
+    (here / "roster.csv").write_text("id,name\n")
+    with pytest.raises(InvalidInputError) as caught:
+        read_order("own", "26-J", here / "roster.csv")
+    for words in ("line 7: machine.vcpus", "column 'email' is missing", "presentation '26-J'"):
+        assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("id,name,email\ns1,Ada,a@x.org\n".encode("utf-8-sig"), None),
+        ("id,name,email\ns1,Ada,a@x.org\n".encode("utf-16"), None),
+        ("id,name,email\ns1,Zoë,a@x.org\n".encode("cp1252"), "not UTF-8: line 2"),
+    ],
+)
+def test_encodings(tmp_path: Path, data: bytes, words: str | None) -> None:
+    (tmp_path / "roster.csv").write_bytes(data)
+    if words is None:
+        assert read_roster(tmp_path / "roster.csv") == (Student("s1", "Ada", "a@x.org"),)
+    else:
+        with pytest.raises(InvalidInputError, match=words) as caught:
+            read_roster(tmp_path / "roster.csv")
+        assert "CSV UTF-8" in str(caught.value.hint)
+
+
+def test_a_roster_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"none\.csv cannot be read: No such file"):
+        read_roster(tmp_path / "none.csv")
+
+
+def test_handouts_are_private_kept_and_extended(tmp_path: Path) -> None:
+    folder = tmp_path / "handouts" / "demo-26J"
+    first = ensure_handouts(folder, [ADA], "student")
+    key = (folder / "keys" / "s1").read_text()
+    assert (first["s1"].name, first["s1"].user, first["s1"].url) == ("Ada, née Byron", "student", "")
+    both = ensure_handouts(folder, [ADA, BOB], "student")
+    assert both["s1"] == first["s1"]
+    assert both["s2"].password != first["s1"].password
+    assert (folder / "keys" / "s1").read_text() == key
+    assert read_handouts(folder) == both
+    modes = {str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
+    assert modes == {
+        "handout.csv": 0o600,
+        ".gitignore": 0o600,
+        "keys": 0o700,
+        **{f"keys/{name}": 0o600 for name in ("s1", "s1.pub", "s2", "s2.pub")},
+    }
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_urls_are_written_into_the_rows(tmp_path: Path) -> None:
+    ensure_handouts(tmp_path, [ADA, BOB], "student")
+    save_urls(tmp_path, {"s2": "http://172.24.4.9/", "stranger": "http://172.24.4.8/"})
+    assert {name: handout.url for name, handout in read_handouts(tmp_path).items()} == {
+        "s1": "",
+        "s2": "http://172.24.4.9/",
+    }
+
+
+def test_a_file_that_is_no_handout_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "handout.csv").write_text("name,grade\nAda,1\n")
+    with pytest.raises(InvalidInputError, match="not a handout file"):
+        ensure_handouts(tmp_path, [ADA], "student")
+    assert (tmp_path / "handout.csv").read_text() == "name,grade\nAda,1\n"
+
+
+def test_the_way_in_is_the_handouts(tmp_path: Path) -> None:
+    handout = ensure_handouts(tmp_path, [ADA], "student")["s1"]
+    stack = Stack("id1", "demo-26J-s1", "s1", "CREATE_COMPLETE", "", "")
+    access = access_to(handout, tmp_path, "172.24.4.9", stack)
+    assert access == Access(
+        "172.24.4.9", "student", handout.password, tmp_path / "keys" / "s1", "id1", tmp_path / "known_hosts"
+    )
+    assert handout.password not in repr(access) + repr(handout)

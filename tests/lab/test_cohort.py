@@ -1,0 +1,211 @@
+"""A cohort on the real cloud: launched through three interruptions, used from outside, deleted without a trace."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from provision.cloud.connection import connect
+from provision.cloud.stacks import observe_stacks
+from provision.core.naming import cohort_tag
+from provision.core.plan import Stack
+from provision.paths import data_path
+
+COURSE, PRESENTATION = "demo", "LAB"
+ROSTER = "id;name;email\r\ns001;Ada Lovelace;ada@example.org\r\nt.w_o;Alan Turing;alan@example.org\r\n"
+LAUNCH = ("cohort", "launch", COURSE, PRESENTATION, "--roster", "roster.csv", "--progress", "plain", "--format", "json")
+BOOT = 1500  # seconds for two guests under emulation, side by side with whatever else the machine does
+
+
+def command(*words: str) -> list[str]:
+    cloud = [] if words[:2] == ("image", "build") else ["--os-cloud", "lab"]
+    verb = 1 if words[0] == "ssh" else 2
+    return [str(Path(sys.executable).with_name("provision")), *words[:verb], *cloud, *words[verb:]]
+
+
+def provision(folder: Path, *words: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def stacks() -> tuple[Stack, ...]:
+    return observe_stacks(connect("lab"), cohort_tag(f"{COURSE}-{PRESENTATION}"))
+
+
+def census() -> dict[str, list[str]]:
+    """Everything that a launch can make, by id."""
+    cloud = connect("lab")
+    network = cloud.network
+    listings = {
+        "stacks": cloud.orchestration.stacks(),
+        "servers": cloud.compute.servers(),
+        "ports": network.ports(),
+        "routers": network.routers(),
+        "floating IPs": network.ips(),
+        "networks": network.networks(),
+        "subnets": network.subnets(),
+        "security groups": network.security_groups(),
+        "key pairs": cloud.compute.keypairs(),
+    }
+    return {kind: sorted(each.id for each in listing) for kind, listing in listings.items()}
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A cohort's folder, what was on the cloud before, and the result of the last launch."""
+
+    folder: Path
+    before: dict[str, list[str]]
+    result: subprocess.CompletedProcess[str]
+
+
+def interrupted(folder: Path, how: signal.Signals, wanted: int) -> tuple[int, float, str]:
+    """Launch, and send a signal once `wanted` stacks are there. Returns exit code, seconds until it ended, stderr."""
+    run = subprocess.Popen(command(*LAUNCH), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while len(stacks()) < wanted and run.poll() is None:
+        time.sleep(0.5)
+    run.send_signal(how)
+    sent = time.monotonic()
+    said = run.communicate(timeout=60)[1]
+    return run.returncode, time.monotonic() - sent, said
+
+
+@pytest.fixture(scope="module")
+def launched(lab: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    folder = tmp_path_factory.mktemp("cohort")
+    (folder / "roster.csv").write_text(ROSTER, newline="")
+    for words in (("image", "build", COURSE), ("image", "publish", COURSE, PRESENTATION)):
+        done = provision(folder, *words, seconds=1800)
+        assert done.returncode == 0, done.stderr
+    before = census()
+    try:
+        code, seconds, said = interrupted(folder, signal.SIGINT, 1)
+        assert (code, seconds < 5) == (130, True), said
+        assert "Stopped: 0 of 2 ready" in said
+        first = {stack.id for stack in stacks()}
+        passwords = (folder / "handouts" / "demo-LAB" / "handout.csv").read_text()
+        assert interrupted(folder, signal.SIGKILL, 2)[0] == -signal.SIGKILL
+        result = provision(folder, *LAUNCH, seconds=BOOT)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert first <= {stack.id for stack in stacks()}
+        assert len(stacks()) == 2
+        rows = list(csv.DictReader(passwords.splitlines()))
+        assert [row["password"] for row in rows] == [row["password"] for row in handouts(folder)]
+        yield Launched(folder, before, result)
+    finally:
+        provision(folder, "cohort", "delete", COURSE, PRESENTATION, "--yes", seconds=600)
+
+
+def handouts(folder: Path) -> list[dict[str, str]]:
+    with (folder / "handouts" / "demo-LAB" / "handout.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_heat_itself_finds_the_template_sound(lab: object) -> None:
+    answer = connect("lab").orchestration.post(
+        "/validate", json={"template": data_path("heat/student.yaml").read_text()}
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["Parameters"]["password_hash"]["NoEcho"] == "true"
+
+
+def test_every_student_is_ready_at_an_address_of_his_own(launched: Launched) -> None:
+    outcomes = json.loads(launched.result.stdout)
+    assert [(each["student"], each["state"]) for each in outcomes] == [("s001", "ready"), ("t.w_o", "ready")]
+    assert [row["url"] for row in handouts(launched.folder)] == [each["url"] for each in outcomes]
+    assert len({each["url"] for each in outcomes}) == 2
+    for each in outcomes:
+        assert requests.get(each["url"] + "healthz", timeout=30).status_code == 200
+
+
+def test_nothing_secret_is_printed(launched: Launched) -> None:
+    printed = launched.result.stdout + launched.result.stderr
+    for row in handouts(launched.folder):
+        assert row["password"] not in printed
+    assert "PRIVATE KEY" not in printed
+
+
+def test_launching_again_touches_nothing(launched: Launched) -> None:
+    before = (census(), handouts(launched.folder), stacks())
+    again = provision(launched.folder, *LAUNCH, seconds=600)
+    assert again.returncode == 0, again.stderr
+    assert (census(), handouts(launched.folder), stacks()) == before
+
+
+def test_plan_has_nothing_to_do(launched: Launched) -> None:
+    words = ("cohort", "plan", COURSE, PRESENTATION, "--roster", "roster.csv", "--format", "csv")
+    planned = provision(launched.folder, *words)
+    assert [line.split(",")[1] for line in planned.stdout.splitlines()] == ["action", "keep", "keep"], planned.stderr
+
+
+def test_status_proves_them_again(launched: Launched) -> None:
+    done = provision(launched.folder, "cohort", "status", COURSE, PRESENTATION, "--format", "json", seconds=600)
+    assert [each["state"] for each in json.loads(done.stdout)] == ["ready", "ready"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "printed"),
+    [
+        (("id", "-un"), 0, "student"),
+        (("exit", "7"), 7, ""),
+        (("hostname",), 0, "demo-lab-s001"),
+        (("sh -c 'test -r /etc/provision/student.json'",), 1, ""),
+    ],
+)
+def test_ssh_is_the_students_own_shell(launched: Launched, words: tuple[str, ...], code: int, printed: str) -> None:
+    done = provision(launched.folder, "ssh", COURSE, PRESENTATION, "s001", "--", *words)
+    assert (done.returncode, done.stdout.strip()) == (code, printed), done.stderr
+
+
+def test_ssh_to_nobody(launched: Launched) -> None:
+    done = provision(launched.folder, "ssh", COURSE, PRESENTATION, "nobody")
+    assert done.returncode == 5
+    assert "'nobody' has no machine in cohort demo-LAB" in done.stderr
+
+
+def test_a_launch_without_the_handouts_says_so_and_changes_nothing(launched: Launched) -> None:
+    before = stacks()
+    done = provision(launched.folder, *LAUNCH, "--handout", "elsewhere")
+    assert done.returncode == 4
+    assert {each["stage"] for each in json.loads(done.stdout)} == {"handout"}
+    assert stacks() == before
+
+
+def test_a_stack_that_fails_is_explained_and_the_rest_kept(launched: Launched) -> None:
+    """A third student, on a flavor whose disk no compute node has."""
+    (launched.folder / "three.csv").write_text(ROSTER + "s003;Grace Hopper;grace@example.org\r\n", newline="")
+    before = {stack.id for stack in stacks()}
+    words = [word.replace("roster.csv", "three.csv") for word in LAUNCH]
+    done = provision(launched.folder, *words, "--flavor", "m1.large", seconds=900)
+    outcome = json.loads(done.stdout)[-1]
+    assert (done.returncode, outcome["student"], outcome["state"]) == (4, "s003", "failed"), done.stderr
+    assert outcome["stage"] == "server"
+    assert "No valid host was found" in outcome["reason"]
+    assert before <= {stack.id for stack in stacks()}
+
+
+def test_deleting_leaves_nothing(launched: Launched) -> None:
+    refused = provision(launched.folder, "cohort", "delete", COURSE, PRESENTATION)
+    assert refused.returncode != 0
+    assert "demo-LAB-s001" in refused.stderr
+    assert len(stacks()) >= 2
+    done = provision(launched.folder, "cohort", "delete", COURSE, PRESENTATION, "--yes", seconds=600)
+    assert done.returncode == 0, done.stderr
+    assert census() == launched.before
+    assert handouts(launched.folder), "handouts are the person's own"
+    assert any((launched.folder / "handouts" / "demo-LAB" / "keys").iterdir())
