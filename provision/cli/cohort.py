@@ -132,7 +132,7 @@ def status_command(
     folder = folder or default_folder(name)
     standings = status(connect(cloud), name, students, folder=folder, deadline=PROVE_AGAIN)
     rows = [
-        {**_action_row(standing.action), **(_outcome_row(standing.outcome) if standing.outcome else {})}
+        {**_action_row(standing.action), **(_outcome_row(standing.outcome, "not ready") if standing.outcome else {})}
         for standing in standings
     ]
     columns = (
@@ -193,12 +193,12 @@ def _action_row(action: Action) -> dict[str, Any]:
     }
 
 
-def _outcome_row(outcome: Outcome) -> dict[str, Any]:
+def _outcome_row(outcome: Outcome, failed: str = "failed") -> dict[str, Any]:
     if isinstance(outcome, Ready):
         return {"student": outcome.student, "state": "ready", "url": outcome.url, "why": ""}
     words = f"{outcome.stage}: {outcome.reason}"
     row = {"stage": outcome.stage, "reason": outcome.reason, "hint": outcome.hint, "why": words}
-    return {"student": outcome.student, "state": "failed", **row}
+    return {"student": outcome.student, "state": failed, **row}
 
 
 def print_outcomes(outcomes: Iterable[Outcome], output: str) -> None:

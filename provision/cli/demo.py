@@ -29,6 +29,8 @@ def demo(yes: bool, form: str) -> None:
 
     Everything happens on this computer, and needs root. Running it again is safe: it goes on from what is there.
     """
+    from provision.workflows.demo import run_demo
+
     started = time.monotonic()
     confirm = confirm_changes("On this computer the lab will", yes)
     shown = run_demo(data_path("images/demo/roster.csv"), make_progress(form), confirm)

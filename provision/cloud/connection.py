@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from openstack.config import OpenStackConfig
     from openstack.connection import Connection as Connection  # for workflows, which do not know the SDK
 
+log = logging.getLogger(__name__)
+
 TIMEOUT = 60.0  # seconds without a byte, unless clouds.yaml says otherwise (api_timeout)
 POOL = 32  # connections kept open: one for each thread of a launch
 
@@ -102,9 +104,16 @@ def _http_session() -> "requests.Session":
         raise_on_status=False,
     )
     session = requests.Session()
+    session.hooks["response"] = [_note]
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(pool_maxsize=POOL, max_retries=retry))
     return session
+
+
+def _note(response: "requests.Response", *_: Any, **__: Any) -> None:
+    """What -v shows: neither headers nor bodies, for they hold tokens."""
+    request, seconds = response.request, response.elapsed.total_seconds()
+    log.debug("%s %s -> %d in %.2f s", request.method, request.url, response.status_code, seconds)
 
 
 @dataclass(frozen=True)
@@ -119,9 +128,12 @@ class _Row:
 
 
 _SIGN_IN = "Look at the entry in clouds.yaml, or the OS_* variables: user, password, project, domains."
+_ADDRESS = "Look at auth_url in clouds.yaml: it usually ends in /v3."
 _ROLE = "Ask the operator for the role that it needs (for stacks often heat_stack_owner)."
 _AGAIN = "Wait a minute and run the same command again; if it stays so, tell the operator."
-_LOST = r"token.{0,40}(expired|not valid|invalid|could not be found)|(find|validate|invalid|expired).{0,20}token"
+_LOST = (
+    r"token.{0,40}(expired|not valid|invalid|could not be found)|(find|validate|recognize|invalid|expired).{0,20}token"
+)
 
 # First match wins. A bad token can be 401 or 404; a quota 403, 409 or 413 (core/diagnosis.py knows its words).
 _ANSWERS = (
@@ -165,11 +177,10 @@ def _answer(exc: Exception, status: int, what: str, *, signing_in: bool) -> Prov
     known = None if status in (401, 404, 429) else explain(said)
     if known:
         return CapacityError(f"{what} failed. {known.meaning} The cloud says: {said}", hint=known.hint)
-    if signing_in and status == 404:
+    if signing_in and status == 404 and not re.search(_LOST, said, re.IGNORECASE):
         return AuthenticationError(
-            f"{what} failed. Nothing at that address is an identity service, or it does not know the token. "
-            f"The cloud says: {said}",
-            hint="Look at auth_url in clouds.yaml: it usually ends in /v3.",
+            f"{what} failed. What answers there is not an identity service. The cloud says: {said}",
+            hint=_ADDRESS,
         )
     row = next(
         row
@@ -187,7 +198,7 @@ def _creates_stack(exc: Exception) -> bool:
 def _said(exc: Exception) -> str:
     """The cloud's own words, on one line, without the SDK's decoration."""
     words = getattr(exc, "details", None) or getattr(exc, "message", None) or str(exc)
-    line = " ".join(str(words).split())
+    line = re.sub(r" \(HTTP \d+\)", "", " ".join(str(words).split()))
     return (line if len(line) <= 400 else line[:397] + "...").rstrip()
 
 
@@ -202,7 +213,9 @@ def _silence(exc: Exception, what: str) -> ProvisionError:
         return CloudError(f"{what} failed: its certificate is not trusted. {said}", hint="Set cacert in clouds.yaml.")
     if isinstance(exc, keystone.ConnectTimeout | http.Timeout):
         return CloudError(f"{what} failed: no answer in time. {said}", hint="Is the address right, and the cloud up?")
-    if isinstance(exc, keystone.ConnectFailure | keystone.DiscoveryFailure | http.ConnectionError):
+    if isinstance(exc, keystone.DiscoveryFailure):
+        return CloudError(f"{what} failed: what answers there is not an identity service. {said}", hint=_ADDRESS)
+    if isinstance(exc, keystone.ConnectFailure | http.ConnectionError):
         return CloudError(
             f"{what} failed: nothing answers there. {said}",
             hint="Is the address in clouds.yaml right, and the cloud (for the lab: provision lab status) up?",

@@ -1,4 +1,4 @@
-"""What the lab changes on the host outside its own folder: packages and modules, noted first so that all can be undone."""
+"""What the lab changes on the host outside its own folder, noted first so that all of it can be undone."""
 
 import json
 from pathlib import Path

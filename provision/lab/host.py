@@ -81,7 +81,7 @@ def _lasting_refusals(facts: HostFacts) -> Iterator[str]:
 
 def _passing_refusals(facts: HostFacts, disk: int) -> Iterator[str]:
     if facts.memory < MEMORY:
-        yield f"Only {facts.memory / GIB:.1f} GiB of memory is available; the lab needs {MEMORY // GIB} GiB before its guests."
+        yield f"Only {facts.memory / GIB:.1f} GiB of memory is free; the lab needs {MEMORY // GIB} GiB."
     if facts.disk < disk:
         yield f"Only {facts.disk / GIB:.1f} GiB is free at {paths.lab_home()}; the lab needs {disk // GIB} GiB there."
     for taken, link in facts.routes:
@@ -148,13 +148,13 @@ def _trial(name: str) -> str:
 
 
 def _routes() -> Iterator[tuple[IPv4Network, str]]:
-    """Networks that this host routes to other links than the lab's."""
+    """The networks that this host routes, with their links."""
     try:
         listed = json.loads(run(["ip", "-json", "-4", "route", "show", "table", "all"], deadline=30).stdout or "[]")
     except CommandError:
         return
     for route in listed:
-        if route.get("dev") not in (None, network.LINK, "lo") and route["dst"] != "default":
+        if route.get("dev") not in (None, "lo") and route["dst"] != "default":
             yield IPv4Network(route["dst"], strict=False), route["dev"]
 
 

@@ -5,13 +5,13 @@ Every layer is made under a temporary name and renamed when it is complete: a la
 
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from provision import paths
 from provision.lab.release import Release
-from provision.process import run
+from provision.process import follow, run
 
 APT_SETTINGS = ('APT::Install-Recommends "false";', 'Acquire::Languages "none";')
 
@@ -79,12 +79,13 @@ def discard(layers: Layers, layer: Path) -> None:
             shutil.rmtree(tree)
 
 
-def build_base(release: Release, layers: Layers, *, deadline: float = 1800) -> None:
+def build_base(release: Release, layers: Layers, on_line: Callable[[str], None], *, deadline: float = 1800) -> None:
     """Make the base layer with mmdebstrap from the host's own Debian sources and proxies."""
     discard(layers, layers.base)
     settings = layers.folder / "apt.conf"
     paths.write_private(settings, "".join(f"{line}\n" for line in (*APT_SETTINGS, *proxies())))
-    run(base_command(release, layers.partial(layers.base), debian_sources(release.suite), settings), deadline=deadline)
+    command = base_command(release, layers.partial(layers.base), debian_sources(release.suite), settings)
+    follow(command, deadline=deadline, on_line=on_line)
     settings.unlink()
     finish(layers, layers.base, release.base_digest())
 
@@ -103,10 +104,18 @@ def base_command(release: Release, target: Path, sources: Sequence[str], setting
 
 
 def debian_sources(suite: str) -> list[str]:
-    """The host's own sources of Debian for `suite`, as apt sees them: so a university's mirror is used, and no third party."""
-    form = "$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)"
-    listed = run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"], deadline=60).stdout
-    return parse_sources(listed, suite)
+    """The host's own sources of Debian's `suite`, as apt sees them: its mirror is used, other packagers are not."""
+    command = [
+        "apt-get",
+        "indextargets",
+        "--format",
+        "$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)",
+        "Created-By: Packages",
+    ]
+    if found := parse_sources(run(command, deadline=60).stdout, suite):
+        return found
+    run(["apt-get", "--quiet", "update"], deadline=600)  # apt knows the origin of what it has fetched once
+    return parse_sources(run(command, deadline=60).stdout, suite)
 
 
 def parse_sources(listed: str, suite: str) -> list[str]:

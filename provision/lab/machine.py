@@ -124,6 +124,11 @@ def become_inside(layers: Layers, *args: str) -> None:
     become(inside(layers, *args, terminal=os.environ.get("TERM", "dumb")))
 
 
+def ask_again(layers: Layers) -> None:
+    """Let the machine look once more whether its cloud answers, should it have given up."""
+    run_inside(layers, "systemctl", "start", "--no-block", *(f"{name}.service" for name in UNITS), check=False)
+
+
 def wait_ready(layers: Layers, *, deadline: float = 600) -> Iterator[str]:
     """Wait until the cloud answers; yields what the machine says on the way."""
     end, said = time.monotonic() + deadline, ""

@@ -138,11 +138,11 @@ def prepare(release: Release, place: Layers, progress: Progress, facts: host.Hos
 
 def make_base(release: Release, place: Layers, progress: Progress) -> None:
     """Install the release's packages into a tree of their own."""
-    with progress.phase(f"Installing OpenStack {release.title} into the base layer"):
+    with progress.phase(f"Installing OpenStack {release.title} into the base layer") as phase:
         machine.end_strays(place.partial(place.base))
         stop(place, machine.kill)
         layers.discard(place, place.pristine)
-        layers.build_base(release, place)
+        layers.build_base(release, place, lambda line: phase.note(line.removeprefix("I: ")))
 
 
 def make_pristine(release: Release, place: Layers, progress: Progress) -> None:
@@ -172,6 +172,8 @@ def start(release: Release, place: Layers, progress: Progress, *, fake: bool) ->
         configure_driver(release, Driver(kvm=works, fake=fake), place.root)
         with progress.phase("Starting the machine"):
             machine.boot(place)
+    else:
+        machine.ask_again(place)
     machine.ensure_link()
     await_cloud(place, progress, "Waiting for the cloud")
 

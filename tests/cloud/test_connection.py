@@ -27,6 +27,8 @@ from provision.errors import (
 
 from .conftest import HEAT, KEYSTONE, token
 
+JSON = {"Content-Type": "application/json"}
+
 
 def heat_error(message: str, kind: str = "") -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "traceback": None}, "title": "Error", "explanation": message}
@@ -41,10 +43,12 @@ def test_signing_in_tells_who_we_are(cloud: Connection) -> None:
     [
         ({"status_code": 401, "json": {"error": {"message": "The request you have made requires authentication."}}},
          AuthenticationError, "credential is not accepted"),
-        ({"status_code": 404, "json": {"error": {"message": "Could not find token: abc"}}},
+        ({"status_code": 404, "headers": JSON, "json": {"error": {"message": "Could not find token: abc"}}},
+         AuthenticationError, "does not know the token"),
+        ({"status_code": 404, "headers": JSON, "json": {"error": {"message": "Could not recognize Fernet token"}}},
          AuthenticationError, "does not know the token"),
         ({"status_code": 404, "text": "<html><h1>Not Found</h1></html>"},
-         AuthenticationError, "Nothing at that address is an identity service"),
+         AuthenticationError, "What answers there is not an identity service"),
         ({"status_code": 503, "text": "Service Unavailable"}, CloudError, "in trouble"),
         ({"exc": requests.exceptions.ConnectTimeout}, CloudError, "no answer in time"),
         ({"exc": requests.exceptions.ConnectionError("[Errno 111] Connection refused")}, CloudError, "nothing answers"),
@@ -58,6 +62,12 @@ def test_a_sign_in_that_fails(http: rm.Mocker, answer: dict[str, Any], kind: typ
     assert type(caught.value) is kind
     assert caught.value.hint
     assert caught.value.__cause__ is not None
+
+
+def test_an_address_that_is_another_services(http: rm.Mocker) -> None:
+    http.get(KEYSTONE, json={"version": {"id": "v2.1", "status": "CURRENT", "links": []}})
+    with pytest.raises(CloudError, match="not an identity service"):
+        connect("campus")
 
 
 def test_a_credential_that_is_not_complete(http: rm.Mocker) -> None:
@@ -99,7 +109,6 @@ def test_the_lab_is_found_beside_the_persons_own_clouds(http: rm.Mocker, tmp_pat
         connect("labb")
 
 
-JSON = {"Content-Type": "application/json"}
 NO_HOST = 'Went to status ERROR due to "Message: No valid host was found. There are not enough hosts available."'
 
 

@@ -100,9 +100,7 @@ def order(*students: str) -> Order:
 
 
 def run(cloud: Connection, folder: Path, *students: str) -> dict[str, tuple[str, str]]:
-    outcomes = launch(
-        cloud, order(*students), flavor=None, network=None, folder=folder, deadline=7, progress=Silent()
-    )
+    outcomes = launch(cloud, order(*students), flavor=None, network=None, folder=folder, deadline=7, progress=Silent())
     return {each.student: (each.stage, each.reason) for each in outcomes if isinstance(each, Failed)}
 
 
