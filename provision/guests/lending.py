@@ -101,7 +101,7 @@ def _apt_settings(codename: str, folder: Path) -> str:
     access = run(["apt-config", "dump", "--format", '%f "%v";%n', "Acquire::http", "Acquire::https"], deadline=60)
     lines = [
         *access.stdout.splitlines(),
-        f'Dir::Cache::archives "{LENT}-cache/apt/archives";',
+        f'Dir::Cache "{LENT}-cache/apt";',
         f'Dir::State::lists "{LENT}-cache/apt/lists";',
         'APT::Sandbox::User "root";',
         'APT::Install-Recommends "false";',

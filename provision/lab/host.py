@@ -101,7 +101,7 @@ def changes(facts: HostFacts, *, running: bool) -> list[str]:
             f"keep everything of the lab in {paths.lab_home()} (up to {DISK // GIB} GiB, and its guests' disks)"
         )
     if not running:
-        found.append("mount the machine's root there, and run it as one systemd-nspawn container")
+        found.append(f"mount the machine's root below {paths.lab_home()}, and run it as one systemd-nspawn container")
         found.append(f"add the network link {network.LINK} with the address {network.HOST}, for {network.NETWORK}")
     return found
 
@@ -154,7 +154,8 @@ def _routes() -> Iterator[tuple[IPv4Network, str]]:
     except CommandError:
         return
     for route in listed:
-        if route.get("dev") not in (None, "lo") and route["dst"] != "default":
+        unicast = "type" not in route and "dev" in route  # not an address of our own, nor a broadcast
+        if unicast and route["dst"] != "default":
             yield IPv4Network(route["dst"], strict=False), route["dev"]
 
 

@@ -4,7 +4,6 @@ Every layer is made under a temporary name and renamed when it is complete: a la
 """
 
 import shlex
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,35 +56,32 @@ def layers_of(release: Release) -> Layers:
     return Layers(paths.lab_home() / release.name)
 
 
-def is_current(layer: Path, digest: str) -> bool:
-    """Whether `layer` is there and was made from what `digest` stands for."""
-    try:
-        return layer.with_name(f"{layer.name}.digest").read_text() == digest
-    except FileNotFoundError:
-        return False
+def made_from(layer: Path) -> str | None:
+    """The digest of what `layer` was made from; None unless it is whole."""
+    digest = _digest_file(layer)
+    return digest.read_text() if digest.exists() and layer.exists() else None
 
 
 def finish(layers: Layers, layer: Path, digest: str) -> None:
     """Give a complete partial layer its name. The digest comes last: without it the layer does not count."""
     layers.partial(layer).rename(layer)
-    layer.with_name(f"{layer.name}.digest").write_text(digest)
+    _digest_file(layer).write_text(digest)
 
 
 def discard(layers: Layers, layer: Path) -> None:
     """Remove `layer`, whole or partial. Its digest goes first."""
-    layer.with_name(f"{layer.name}.digest").unlink(missing_ok=True)
+    _digest_file(layer).unlink(missing_ok=True)
     for tree in (layer, layers.partial(layer)):
-        if tree.exists():
-            shutil.rmtree(tree)
+        _delete(tree)
 
 
-def build_base(release: Release, layers: Layers, on_line: Callable[[str], None], *, deadline: float = 1800) -> None:
-    """Make the base layer with mmdebstrap from the host's own Debian sources and proxies."""
+def build_base(release: Release, layers: Layers, on_step: Callable[[str], None], *, deadline: float = 1800) -> None:
+    """Make the base layer with mmdebstrap from the host's own Debian sources and proxies. `on_step` hears of each."""
     discard(layers, layers.base)
     settings = layers.folder / "apt.conf"
     paths.write_private(settings, "".join(f"{line}\n" for line in (*APT_SETTINGS, *proxies())))
     command = base_command(release, layers.partial(layers.base), debian_sources(release.suite), settings)
-    follow(command, deadline=deadline, on_line=on_line)
+    follow(command, deadline=deadline, on_line=lambda line: on_step(line[3:]) if line.startswith("I: ") else None)
     settings.unlink()
     finish(layers, layers.base, release.base_digest())
 
@@ -94,6 +90,8 @@ def base_command(release: Release, target: Path, sources: Sequence[str], setting
     """mmdebstrap's command line. Without `sources` it uses its own default for the suite. `settings` is an apt.conf."""
     left_out = [f"path-exclude=/usr/share/{folder}/*" for folder in ("doc", "info", "locale", "man")]
     return [
+        # In namespaces of its own: kill it anywhere, and no process and no mount of it is left.
+        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
         *("mmdebstrap", "--variant=minbase", "--format=directory", "--mode=root"),
         f"--include={','.join(release.packages())}",
         f"--aptopt={settings}",
@@ -162,30 +160,35 @@ def unmount(layers: Layers) -> None:
 
 def drop(tree: Path) -> None:
     """Remove a folder so that it is gone at once under its own name, whatever happens during the removal."""
+    doomed = tree.with_name(f"{tree.name}.dropped")
+    _delete(doomed)
     if tree.exists():
-        doomed = tree.with_name(f"{tree.name}.dropped")
-        if doomed.exists():
-            shutil.rmtree(doomed)
         tree.rename(doomed)
-        shutil.rmtree(doomed)
+        _delete(doomed)
 
 
 def forget_journal(layer: Path) -> None:
     """Remove the journal of the first boot from a layer."""
-    shutil.rmtree(layer / "upper/var/log/journal", ignore_errors=True)
+    _delete(layer / "upper/var/log/journal")
 
 
 def remove(layers: Layers, *, keep_base: bool) -> None:
     """Remove all layers and what belongs to them; `keep_base` keeps the one with the packages."""
-    kept = {layers.base.name, f"{layers.base.name}.digest"} if keep_base else set()
-    if not layers.folder.exists():
-        return
-    for path in layers.folder.iterdir():
-        if path.name in kept:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    if not kept:
+    drop(layers.state)
+    discard(layers, layers.pristine)
+    if not keep_base:
+        discard(layers, layers.base)
+    kept = {layers.base, _digest_file(layers.base)} if made_from(layers.base) else set()
+    for path in set(layers.folder.glob("*")) - kept:
+        _delete(path)
+    if not kept and layers.folder.exists():
         layers.folder.rmdir()
+
+
+def _digest_file(layer: Path) -> Path:
+    return layer.with_name(f"{layer.name}.digest")
+
+
+def _delete(tree: Path) -> None:
+    """Delete `tree`, never what is mounted in it."""
+    run(["rm", "-rf", "--one-file-system", tree], deadline=600)

@@ -56,7 +56,7 @@ def _supervised(command: Sequence[str], layers: Layers) -> list[str]:
         return list(command)
     properties = ("Delegate=yes", "KillMode=mixed", f"StandardOutput=append:{layers.console}", "StandardError=inherit")
     options = [f"--property={setting}" for setting in properties]
-    return ["systemd-run", "--quiet", "--collect", f"--unit={UNIT}", *options, "--", *command]
+    return ["systemd-run", "--quiet", "--collect", "--service-type=exec", f"--unit={UNIT}", *options, "--", *command]
 
 
 def _has_ended(pid: int) -> bool:

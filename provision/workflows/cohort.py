@@ -48,7 +48,8 @@ def plan(connection: "Connection", order: Order, *, flavor: str | None, network:
     """Observe the cohort and say what is missing. Raises, with everything that is wrong, if it cannot be made."""
     stacks = observe_stacks(connection, cohort_tag(order.cohort))
     actions = plan_cohort([student.id for student in order.students], stacks)
-    missing = sum(isinstance(action, Create | Replace) for action in actions)
+    # What a failed stack holds is free again before its successor is asked for.
+    missing = sum(isinstance(action, Create) for action in actions)
     ground = check_ground(
         connection, order.course, order.presentation, flavor=flavor, network=network, machines=missing
     )

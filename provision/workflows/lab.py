@@ -128,11 +128,13 @@ def prepare(release: Release, place: Layers, progress: Progress, facts: host.Hos
     if facts.packages_missing or facts.modules_to_load:
         with progress.phase("Preparing the host"):
             changes.make_changes(facts)
-    if place.state.exists():
+    if place.state.exists() and layers.made_from(place.base) and (digest := layers.made_from(place.pristine)):
+        if digest != release.digest():
+            progress.say("This cloud was made by another version of provision. To renew it: provision lab reset")
         return
-    if not layers.is_current(place.base, release.base_digest()):
+    if layers.made_from(place.base) != release.base_digest():
         make_base(release, place, progress)
-    if not layers.is_current(place.pristine, release.digest()):
+    if layers.made_from(place.pristine) != release.digest():
         make_pristine(release, place, progress)
 
 
@@ -142,12 +144,13 @@ def make_base(release: Release, place: Layers, progress: Progress) -> None:
         machine.end_strays(place.partial(place.base))
         stop(place, machine.kill)
         layers.discard(place, place.pristine)
-        layers.build_base(release, place, lambda line: phase.note(line.removeprefix("I: ")))
+        layers.build_base(release, place, phase.note)
 
 
 def make_pristine(release: Release, place: Layers, progress: Progress) -> None:
     """Configure the base, boot it once to fill its databases, and freeze what that changed."""
     stop(place, machine.kill)
+    layers.drop(place.state)
     layers.discard(place, place.pristine)
     under_way = place.partial(place.pristine)
     passwords = credentials.new_secrets()
@@ -216,8 +219,8 @@ def require_root() -> None:
 
 def refuse_unfit_host(facts: host.HostFacts, release: Release, place: Layers) -> None:
     """Refuse a host that cannot carry the lab, with every reason at once."""
-    running = facts.root and machine.supervisor(place) is not None
-    cached = facts.root and layers.is_current(place.base, release.base_digest())
+    running = machine.supervisor(place) is not None
+    cached = facts.root and layers.made_from(place.base) == release.base_digest()
     if reasons := host.refusals(facts, running=running, cached=cached):
         raise PreflightError("\n".join(["The lab cannot come up here; nothing was changed.", *reasons]))
 

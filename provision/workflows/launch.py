@@ -1,6 +1,7 @@
 """The loop that gives every student a machine: observe all stacks by one call, plan, act, until none is open."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from queue import SimpleQueue
@@ -53,7 +54,7 @@ class Done:
     exists: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """Who works, what was begun (by student and step, at which time), and how it ended for whom."""
 
@@ -62,6 +63,13 @@ class Run:
     stages: dict[str, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    pending: int = 0
+    told: str = ""
+
+    def begin(self, crew: Crew[Outcome | Done], task: Callable[[], Outcome | Done]) -> None:
+        """Give a task to a crew; `pending` counts those that have not returned."""
+        self.pending += 1
+        crew.begin(task)
 
     def first(self, student: str, step: str) -> bool:
         """Whether `step` is begun for the student only now: each is, once a run."""
@@ -88,7 +96,7 @@ def converge(job: Job, run: Run, phase: Phase, progress: Progress) -> None:
     """Act until `run.outcomes` has an outcome for every student."""
     crews = Crews(Crew(SUBMITTERS, run.results), Crew(PROVERS, run.results))
     answered = time.monotonic()
-    while len(run.outcomes) < len(job.students):
+    while run.pending or len(run.outcomes) < len(job.students):
         stacks = _observe(job, run, silent=time.monotonic() - answered)
         if stacks is not None:
             answered = time.monotonic()
@@ -130,7 +138,7 @@ def _act(job: Job, run: Run, crews: Crews, action: Action) -> None:
     match action:
         case Create():
             if run.first(name, "create"):
-                crews.submit.begin(lambda: _create(job, job.students[name]))
+                run.begin(crews.submit, lambda: _create(job, job.students[name]))
             elif name in run.taken:
                 run.outcomes[name] = _foreign(job, name)
             else:
@@ -147,7 +155,7 @@ def _act(job: Job, run: Run, crews: Crews, action: Action) -> None:
                 )
         case Remove(stack=stack):
             if run.first(name, f"remove {stack.id}"):
-                crews.submit.begin(lambda: _delete(job, stack))
+                run.begin(crews.submit, lambda: _delete(job, stack))
         case Leave():
             pass
 
@@ -158,9 +166,9 @@ def _replace(job: Job, run: Run, crews: Crews, stack: Stack) -> None:
     stuck = stack.status == "DELETE_FAILED" and run.age(name, "delete") > GRACE
     if stuck or (name, "create") in run.begun:
         if run.first(name, "ask why"):
-            crews.submit.begin(lambda: failed_stack(job.connection, stack))
+            run.begin(crews.submit, lambda: failed_stack(job.connection, stack))
     elif stack.status != "DELETE_IN_PROGRESS" and run.first(name, "delete"):
-        crews.submit.begin(lambda: _delete(job, stack))
+        run.begin(crews.submit, lambda: _delete(job, stack))
     else:
         run.first(name, "wait")
         _expire(job, run, name, "wait", f"its old stack is still {stack.status}")
@@ -231,15 +239,23 @@ def _note(run: Run, student: str, stage: str) -> None:
 def _collect(run: Run, total: int, phase: Phase, progress: Progress) -> None:
     """Take in what the threads return until the next list call is due, or everything is known."""
     due = time.monotonic() + POLL
-    while (left := due - time.monotonic()) > 0 and len(run.outcomes) < total:
-        phase.note(summary(run, total))
+    while (left := due - time.monotonic()) > 0 and (run.pending or len(run.outcomes) < total):
+        _tell(run, total, phase)
         result = next_result(run.results, left)
+        run.pending -= result is not None
         if isinstance(result, Done):
             if result.exists:
                 run.taken.add(result.student)
         elif result is not None:
             run.outcomes[result.student] = result
             progress.say(announce(result))
+
+
+def _tell(run: Run, total: int, phase: Phase) -> None:
+    words = summary(run, total)
+    if words != run.told:
+        phase.note(words)
+        run.told = words
 
 
 def announce(outcome: Outcome) -> str:
@@ -252,8 +268,8 @@ def announce(outcome: Outcome) -> str:
 def summary(run: Run, total: int) -> str:
     """How far the run is, in a few words."""
     failed = sum(isinstance(outcome, Failed) for outcome in run.outcomes.values())
-    proving = [student for name, student in ((step, who) for who, step in run.begun) if name == "prove"]
-    stages = [run.stages.get(student, "network") for student in proving if student not in run.outcomes]
+    proving = [student for student, step in run.begun if step == "prove" and student not in run.outcomes]
+    stages = [run.stages.get(student, "network") for student in proving]
     waiting = total - len(run.outcomes) - len(stages)
     parts = [f"{len(run.outcomes) - failed} of {total} ready"]
     parts += [f"{waiting} being made"] if waiting else []

@@ -11,9 +11,9 @@ from openstack.connection import Connection
 
 from provision.core.outcome import Failed
 from provision.core.roster import Student
-from provision.errors import NotFoundError, StudentsFailedError
+from provision.errors import NotFoundError, PreflightError, StudentsFailedError
 from provision.progress import Silent
-from provision.workflows.cohort import delete, find_cohort, launch, status
+from provision.workflows.cohort import delete, find_cohort, launch, plan, status
 from provision.workflows.courses import Order
 from provision.workflows.handouts import ensure_handouts, read_handouts
 
@@ -150,6 +150,16 @@ def test_a_second_run_changes_nothing_and_a_lost_handout_is_said(
     assert outcomes == {"lost": ("handout", f"the machine exists, but its password is not in {tmp_path}/handout.csv")}
     assert heat.asked() == []
     assert read_handouts(tmp_path) == {}
+
+
+def test_healing_asks_for_no_more_quota_than_there_was(cloud: Connection, http: rm.Mocker) -> None:
+    cloud_has(http, routers=9)  # all in use
+    heat = Heat(http)
+    heat.add("broken", "CREATE_FAILED")
+    planned = plan(cloud, order("broken"), flavor=None, network=None)
+    assert [type(action).__name__ for action in planned.actions] == ["Replace"]
+    with pytest.raises(PreflightError, match="routers: 1 needed, 0 free"):
+        plan(cloud, order("broken", "new"), flavor=None, network=None)
 
 
 def test_the_younger_of_two_stacks_is_removed(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from provision.lab.changes import new_packages, removed_packages
 from provision.lab.health import unit_states
-from provision.lab.layers import Layers, base_command, discard, drop, finish, is_current, parse_sources, remove
+from provision.lab.layers import Layers, base_command, discard, drop, finish, made_from, parse_sources, remove
 from provision.lab.release import load_release
 
 
@@ -19,15 +19,14 @@ def layers(tmp_path: Path) -> Layers:
 
 def test_a_layer_counts_only_when_finished(layers: Layers) -> None:
     layers.partial(layers.base).mkdir()
-    assert not is_current(layers.base, "a")
+    assert made_from(layers.base) is None
     finish(layers, layers.base, "a")
-    assert is_current(layers.base, "a")
-    assert not is_current(layers.base, "b")
+    assert made_from(layers.base) == "a"
 
 
 def test_a_layer_interrupted_before_its_digest_does_not_count(layers: Layers) -> None:
     layers.base.mkdir()
-    assert not is_current(layers.base, "a")
+    assert made_from(layers.base) is None
     discard(layers, layers.base)
     assert list(layers.folder.iterdir()) == []
 
