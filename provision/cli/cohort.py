@@ -54,16 +54,19 @@ def plan_command(
     """Say what launch would do, and change nothing."""
     from provision.cloud.compute import describe
     from provision.cloud.connection import connect
+    from provision.cloud.identity import whoami
     from provision.workflows.cohort import plan
     from provision.workflows.courses import read_order
 
     order = read_order(course, presentation, roster)
-    made = plan(connect(cloud), order, flavor=flavor, network=network)
+    connection = connect(cloud)
+    made = plan(connection, order, flavor=flavor, network=network)
     print_rows([_action_row(action) for action in made.actions], output, columns=("student", "action", "why"))
-    image = made.ground.image
+    caller, image = whoami(connection), made.ground.image
     click.echo(
         f"\n{order.cohort}: image {image.name} ({image.id}), flavor {describe(made.ground.flavor)}, "
-        f"external network {made.ground.network}",
+        f"external network {made.ground.network}\n"
+        f"as {caller.user} in project {caller.project}: {', '.join(caller.roles)}, by {caller.credential}",
         err=True,
     )
 

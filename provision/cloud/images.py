@@ -31,7 +31,6 @@ class Image:
     min_ram: int
     created: str
     owner: str
-    checksum: str | None
     properties: Mapping[str, Any]
 
     @property
@@ -173,6 +172,5 @@ def _image(found: Any) -> Image:
         min_ram=found.min_ram or 0,
         created=found.created_at or "",
         owner=found.owner_id or "",
-        checksum=found.hash_value,
         properties=dict(found.properties or {}),
     )

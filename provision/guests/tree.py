@@ -1,11 +1,14 @@
 """A machine's root filesystem, mounted here: programs run in it at native speed, with nothing of it booted."""
 
+import contextlib
 import os
 import shlex
+import signal
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from provision.errors import InvalidInputError
@@ -14,6 +17,7 @@ from provision.guests.lending import LENT, RESOLVER, Lent
 from provision.process import run
 
 HOST = "image"  # what ssh calls the tree
+END_SECONDS = 5.0  # what a connection may take to end by itself
 _NEEDS = {"/usr/sbin/sshd": "openssh-server", "/usr/bin/python3": "python3", "/usr/bin/apt-get": "apt"}
 
 
@@ -24,6 +28,7 @@ class Tree:
     root: Path
     lent: Lent
     devices: tuple[tuple[Path, str], ...] = ()
+    machine: str = field(default_factory=lambda: f"provision-{uuid.uuid4().hex[:12]}")
 
     def command(self, *words: str) -> list[str]:
         """The command line that runs `words` in the tree, stdin and stdout being its own."""
@@ -37,7 +42,7 @@ class Tree:
             "--keep-unit",
             "--resolv-conf=off",
             "--timezone=off",
-            f"--machine=provision-{uuid.uuid4().hex[:8]}",
+            f"--machine={self.machine}",
             f"--directory={self.root}",
             *binds,
             *(f"--bind={here}:{there}" for here, there in self.devices),
@@ -126,6 +131,27 @@ def ssh_settings(tree: Tree, folder: Path) -> Iterator[Path]:
         yield folder / "ssh_config"
     finally:
         run(["ssh", "-F", folder / "ssh_config", "-O", "exit", HOST], deadline=30, check=False)
+        _end(tree)
+
+
+def _end(tree: Tree) -> None:
+    """Wait until nothing runs in the tree; what an interrupted task left running there is killed."""
+    deadline = time.monotonic() + END_SECONDS
+    while processes := _processes(tree):
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL if time.monotonic() > deadline else signal.SIGTERM)
+        time.sleep(0.2)
+
+
+def _processes(tree: Tree) -> list[int]:
+    """The systemd-nspawn processes that have the tree open."""
+    found = []
+    for commandline in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"--machine={tree.machine}".encode() in commandline.read_bytes().split(b"\0"):
+                found.append(int(commandline.parent.name))
+    return found
 
 
 def _serve(tree: Tree) -> list[str]:

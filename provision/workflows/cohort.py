@@ -12,7 +12,7 @@ from provision.cloud.network import observe_leftovers
 from provision.cloud.stacks import delete_stack, observe_stacks
 from provision.core.naming import cohort_tag
 from provision.core.outcome import Outcome, Ready
-from provision.core.plan import Action, Create, Keep, Replace, Stack, plan_cohort
+from provision.core.plan import Action, Create, Keep, Leave, Replace, Stack, plan_cohort
 from provision.errors import CloudError, NotFoundError, ProvisionError, StudentsFailedError
 from provision.paths import data_path
 from provision.progress import Progress
@@ -69,6 +69,9 @@ def launch(
     """Give each student a machine that is proved ready, or say why not. What is right already is only proved again."""
     with progress.phase("Checking the cloud, the image, the flavor, the network and the quota"):
         made = plan(connection, order, flavor=flavor, network=network)
+    for action in made.actions:
+        if isinstance(action, Leave):
+            progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
     template = data_path("heat/student.yaml").read_text()
     reach = Reach(folder, read_handouts(folder), deadline)
     run = Run()

@@ -1,4 +1,4 @@
-"""The handout folder: the one place where first passwords and private keys are. 0700, every file in it 0600.
+"""The handout folder: the one place where first passwords and private keys are, 0600 in a folder of 0700.
 
 A password is written here before the stack that bears its hash is asked for, so that a run killed anywhere loses none.
 """

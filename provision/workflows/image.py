@@ -39,7 +39,7 @@ from provision.workflows.builds import (
 from provision.workflows.courses import read_course
 
 if TYPE_CHECKING:
-    from openstack.connection import Connection
+    from provision.cloud.connection import Connection
 
 GIB = 2**30
 HEADROOM = GIB // 2  # bytes free on the smallest disk; a larger one is grown into at boot

@@ -15,6 +15,10 @@ from provision.lab.layers import Layers, layers_of
 from provision.lab.release import Release, load_release, release_names
 from provision.progress import Progress
 
+# What `destroy` may remove besides the layers, wherever PROVISION_LAB_HOME points.
+FILES = ("clouds.yaml", "host.json", "kvm.json", "lock")
+FOLDERS = ("lab", "provision")
+
 Confirm = Callable[[list[str]], None]
 
 
@@ -62,7 +66,7 @@ def reset(release_name: str, progress: Progress, confirm: Confirm, *, fake: bool
     require_root()
     if not place.state.exists():
         raise NotFoundError("There is no lab to reset.", hint="Make one with: provision lab up")
-    confirm(["delete everything that was made in the lab's cloud: its servers, images, stacks, networks and passwords"])
+    confirm(["delete everything that was made in the lab's cloud: its servers, images, stacks and networks"])
     with exclusive(progress):
         with progress.phase("Dropping the state"):
             stop(place, machine.kill)
@@ -246,10 +250,10 @@ def refuse_other_profile(place: Layers, *, fake: bool) -> None:
 def remove_home() -> None:
     """Remove the lab's own files, and its folders if nothing is left in them."""
     home = paths.lab_home()
-    for path in [path for path in home.iterdir() if path.is_file()]:
-        path.unlink()
+    for name in FILES:
+        (home / name).unlink(missing_ok=True)
     for folder in (home, home.parent):
-        if not any(folder.iterdir()):
+        if folder.name in FOLDERS and not any(folder.iterdir()):
             folder.rmdir()
 
 

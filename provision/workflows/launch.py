@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -150,9 +150,8 @@ def _act(job: Job, run: Run, crews: Crews, action: Action) -> None:
             _expire(job, run, name, "wait", f"its stack is still {stack.status}")
         case Keep(stack=stack):
             if run.first(name, "prove"):
-                crews.prove.begin(
-                    lambda: prove(job.connection, stack, job.reach, lambda stage: _note(run, name, stage))
-                )
+                note = partial(_note, run, name)
+                run.begin(crews.prove, lambda: prove(job.connection, stack, job.reach, note))
         case Remove(stack=stack):
             if run.first(name, f"remove {stack.id}"):
                 run.begin(crews.submit, lambda: _delete(job, stack))

@@ -21,7 +21,8 @@ from provision.paths import data_path
 
 COURSE, PRESENTATION = "demo", "LAB"
 ROSTER = "id;name;email\r\ns001;Ada Lovelace;ada@example.org\r\nt.w_o;Alan Turing;alan@example.org\r\n"
-LAUNCH = ("cohort", "launch", COURSE, PRESENTATION, "--roster", "roster.csv", "--progress", "plain", "--format", "json")
+PLAIN = ("--progress", "plain")
+LAUNCH = ("cohort", "launch", COURSE, PRESENTATION, "--roster", "roster.csv", *PLAIN, "--format", "json")
 BOOT = 1500  # seconds for two guests under emulation, side by side with whatever else the machine does
 
 
@@ -186,17 +187,27 @@ def test_a_launch_without_the_handouts_says_so_and_changes_nothing(launched: Lau
     assert stacks() == before
 
 
-def test_a_stack_that_fails_is_explained_and_the_rest_kept(launched: Launched) -> None:
-    """A third student, on a flavor whose disk no compute node has."""
+@pytest.fixture
+def boundless() -> Iterator[str]:
+    """A flavor that the quota lets through and no compute node has the disk for."""
+    compute = connect("lab-admin").compute
+    flavor = compute.create_flavor(name="boundless", vcpus=1, ram=1024, disk=10**6)
+    yield flavor.name
+    compute.delete_flavor(flavor)
+
+
+def test_a_stack_that_fails_is_explained_and_the_rest_kept(launched: Launched, boundless: str) -> None:
     (launched.folder / "three.csv").write_text(ROSTER + "s003;Grace Hopper;grace@example.org\r\n", newline="")
     before = {stack.id for stack in stacks()}
     words = [word.replace("roster.csv", "three.csv") for word in LAUNCH]
-    done = provision(launched.folder, *words, "--flavor", "m1.large", seconds=900)
+    done = provision(launched.folder, *words, "--flavor", boundless, seconds=900)
     outcome = json.loads(done.stdout)[-1]
     assert (done.returncode, outcome["student"], outcome["state"]) == (4, "s003", "failed"), done.stderr
     assert outcome["stage"] == "server"
     assert "No valid host was found" in outcome["reason"]
     assert before <= {stack.id for stack in stacks()}
+    planned = provision(launched.folder, *["plan" if word == "launch" else word for word in words if word not in PLAIN])
+    assert [each["action"] for each in json.loads(planned.stdout)] == ["keep", "keep", "replace"], planned.stderr
 
 
 def test_deleting_leaves_nothing(launched: Launched) -> None:
