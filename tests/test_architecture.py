@@ -19,10 +19,11 @@ FLOORS = {
     "guests": 2,
     "disks": 2,
     "core": 2,
-    "errors": 0,  # floor 1 too, but the rest of that floor raises them
+    "locks": 1,
     "paths": 1,
     "process": 1,
-    "progress": 1,
+    "errors": 0,  # floor 1 too, like progress, but the rest of that floor uses them
+    "progress": 0,
 }
 
 # Who alone may import what, and why.

@@ -1,5 +1,9 @@
 """A raw disk's root filesystem, mounted: the one thing in this package that needs root."""
 
+import contextlib
+import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +47,38 @@ def mounted(disk: Path, place: Path) -> Iterator[Mounted]:
             place.rmdir()
 
 
+def release(folder: Path) -> None:
+    """Let go of what a killed run left of the disks in `folder`: programs that run in them, mounts, loop devices."""
+    listed = json.loads(run(["losetup", "--json"], deadline=60).stdout or "{}").get("loopdevices", ())
+    devices = [each["name"] for each in listed if Path(each["back-file"]).is_relative_to(folder)]
+    for device in devices:
+        _evict(device)
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        place = Path(line.split()[1])
+        if place.is_relative_to(folder):
+            _unmount(place)
+    for device in devices:
+        _detach(Path(device))
+
+
+def _evict(device: str) -> None:
+    end = time.monotonic() + RELEASE_SECONDS
+    while (processes := list(_inhabitants(device))) and time.monotonic() < end:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.2)
+
+
+def _inhabitants(device: str) -> Iterator[int]:
+    """The processes whose root directory is on a loop device's partition."""
+    for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
+        with contextlib.suppress(OSError):
+            fields = [line.split() for line in mounts.read_text().splitlines()]
+            if any(words[4] == "/" and words[-2].startswith(f"{device}p") for words in fields):
+                yield int(mounts.parent.name)
+
+
 @contextmanager
 def _loop(disk: Path) -> Iterator[Path]:
     device = Path(run(["losetup", "--find", "--show", disk], deadline=60).stdout.strip())
@@ -51,8 +87,12 @@ def _loop(disk: Path) -> Iterator[Path]:
         run(["partx", "--update", device], deadline=60)
         yield device
     finally:
-        run(["partx", "--delete", device], deadline=60, check=False)
-        run(["losetup", "--detach", device], deadline=60)
+        _detach(device)
+
+
+def _detach(device: Path) -> None:
+    run(["partx", "--delete", device], deadline=60, check=False)
+    run(["losetup", "--detach", device], deadline=60)
 
 
 def _unmount(place: Path) -> None:

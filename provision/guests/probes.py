@@ -144,13 +144,13 @@ STAGES = (
         "network",
         _prove_network,
         "Nothing answers at the machine's address",
-        "Read its console (openstack console log show SERVER). A guest that still boots needs a longer --deadline.",
+        "Read its console (openstack console log show SERVER). A guest that still boots needs more time.",
     ),
     Stage(
         "web",
         _prove_web,
         "The machine is up but its notebooks are not",
-        "Run systemctl --failed on it by provision ssh. A guest that still boots needs a longer --deadline.",
+        "Run systemctl --failed on it by provision ssh. A guest that still boots needs more time.",
     ),
     Stage(
         "login",

@@ -181,9 +181,10 @@ def _gone(layers: Layers, deadline: float) -> bool:
 
 
 def _latest(layers: Layers) -> str:
-    """The last line that the release's own scripts printed."""
-    programs = [f"--identifier={name.removeprefix('lab-')}" for name in UNITS]
-    return run_inside(layers, "journalctl", "-q", "-b", "-o", "cat", "-n", "1", *programs, check=False).strip()
+    """The last line that the release's script called ready printed."""
+    return run_inside(
+        layers, "journalctl", "-q", "-b", "-o", "cat", "-n", "1", "--identifier=ready", check=False
+    ).strip()
 
 
 def _journal(layers: Layers) -> str:

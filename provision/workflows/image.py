@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.core.course import Course
 from provision.core.naming import image_name
-from provision.disks.mount import Mounted, mounted
+from provision.disks.mount import Mounted, mounted, release
 from provision.disks.qemu import convert, virtual_size
 from provision.disks.shrink import check_shrinkable, shrink
 from provision.disks.source import Disk, unpacked
@@ -21,6 +21,7 @@ from provision.guests.generalise import generalise
 from provision.guests.lending import lend
 from provision.guests.playbooks import play
 from provision.guests.tree import HOST, opened_tree, release_of, ssh_settings
+from provision.locks import exclusive
 from provision.paths import cache_home
 from provision.process import follow
 from provision.progress import Phase, Progress
@@ -77,7 +78,7 @@ def build_image(name: str, progress: Progress, *, box: Path | None = None) -> Bu
     if finished := find_finished(course.name, build):
         progress.say(f"Nothing has changed: build {build} of {course.name} is up to date.")
         return finished
-    with _work_folder() as work:
+    with _work_folder(progress) as work:
         _make(course, source, work, progress)
         _finish(course, build, source_sha256, work, progress)
     return newest_build(course.name)
@@ -126,11 +127,15 @@ def _box(course: Course, folder: Path, progress: Progress) -> Path:
 
 
 @contextmanager
-def _work_folder() -> Iterator[Path]:
+def _work_folder(progress: Progress) -> Iterator[Path]:
+    """A folder for one build at a time; what a killed one left mounted in its own is let go of first."""
     home = cache_home()
-    home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".work-", dir=home) as folder:
-        yield Path(folder)
+    with exclusive(home / "build.lock", progress, "Waiting for another build to finish"):
+        for stale in home.glob(".work-*"):
+            release(stale)
+            shutil.rmtree(stale)
+        with tempfile.TemporaryDirectory(prefix=".work-", dir=home) as folder:
+            yield Path(folder)
 
 
 def _make(course: Course, source: Path, work: Path, progress: Progress) -> None:
