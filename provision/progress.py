@@ -14,6 +14,9 @@ class Phase(Protocol):
     def note(self, text: str) -> None:
         """Say in a few words what happens just now."""
 
+    def result(self, text: str) -> None:
+        """Say in a few words what came of it: they stay when the phase is over."""
+
 
 class Progress(Protocol):
     """Where phases are announced: `with progress.phase("Uploading") as phase:`. An exception marks the phase failed."""
@@ -30,6 +33,9 @@ class _SilentPhase:
         pass
 
     def note(self, text: str) -> None:
+        pass
+
+    def result(self, text: str) -> None:
         pass
 
 

@@ -4,14 +4,16 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 from provision.progress import Phase, Progress, Silent
 
+PLAIN_PAUSE = 20.0  # seconds between two notes of a phase where there is no terminal
 FORMS = ("auto", "plain", "json", "none")
 
 
@@ -49,41 +51,46 @@ def _measure(done: float, total: float, unit: str, seconds: float) -> str:
 
 
 class _TerminalPhase:
-    def __init__(self, name: str, status: Status | None) -> None:
-        self.name, self.status, self.started, self.last = name, status, time.monotonic(), ""
+    def __init__(self, name: str, console: Console, status: Status | None) -> None:
+        self.name, self.console, self.status = name, console, status
+        self.started = self.spoken = time.monotonic()
+        self.words = ""
 
     def update(self, done: float, total: float, unit: str = "") -> None:
         self.note(_measure(done, total, unit, time.monotonic() - self.started))
 
     def note(self, text: str) -> None:
-        self.last = text
         if self.status:
-            self.status.update(f"{self.name}: {text}")
+            self.status.update(f"{self.name}: {escape(text)}")
+        elif time.monotonic() - self.spoken > PLAIN_PAUSE:
+            self.spoken = time.monotonic()
+            _print(self.console, f"  {self.name}: {escape(text)}")
+
+    def result(self, text: str) -> None:
+        self.words = f" ({text})"
 
 
 class Terminal:
-    """One line for a phase: live while it runs, with its time once it is done. Without a terminal, only the second."""
+    """One line for a phase: live while it runs, with its time once it is done. Without a terminal, plain lines."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
     @contextmanager
     def phase(self, name: str) -> Iterator[Phase]:
-        """Show the phase as it goes, then leave one line with its mark, its last words and its seconds."""
-        started = time.monotonic()
+        """Show the phase as it goes, then leave one line with its mark, its result and its seconds."""
         status = self.console.status(name) if self.console.is_terminal else None
-        phase = _TerminalPhase(name, status)
+        phase = _TerminalPhase(name, self.console, status)
         mark = "[red]✗[/red]"
+        if not status:
+            _print(self.console, f"… {name}")
         try:
-            if status:
-                status.start()
-            yield phase
+            with status or nullcontext():
+                yield phase
             mark = "[green]✓[/green]"
         finally:
-            if status:
-                status.stop()
-            words = f" ({phase.last})" if phase.last else ""
-            self.console.print(f"{mark} {name}{words}  [dim]{time.monotonic() - started:.1f} s[/dim]")
+            seconds = time.monotonic() - phase.started
+            _print(self.console, f"{mark} {name}{escape(phase.words)}  [dim]{seconds:.1f} s[/dim]")
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
@@ -99,6 +106,9 @@ class _JsonPhase:
 
     def note(self, text: str) -> None:
         _emit(phase=self.name, state="running", note=text)
+
+    def result(self, text: str) -> None:
+        _emit(phase=self.name, state="running", result=text)
 
 
 class JsonLines:
@@ -118,6 +128,10 @@ class JsonLines:
     def say(self, text: str) -> None:
         """Emit a message."""
         _emit(message=text)
+
+
+def _print(console: Console, words: str) -> None:
+    console.print(words, soft_wrap=True)
 
 
 def _emit(**fields: object) -> None:

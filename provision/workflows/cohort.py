@@ -79,7 +79,7 @@ def launch(
     try:
         with progress.phase("Launching and proving machines") as phase:
             converge(Job(connection, order, made.ground, template, reach), run, phase, progress)
-            phase.note(summary(run, total))
+            phase.result(summary(run, total))
     except KeyboardInterrupt:
         progress.say(f"Stopped: {summary(run, total)}. The cloud goes on making what was asked for; all of it stays.")
         raise

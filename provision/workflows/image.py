@@ -73,7 +73,7 @@ def build_image(name: str, progress: Progress, *, box: Path | None = None) -> Bu
         raise InvalidInputError(f"There is no box {source}.")
     with progress.phase("Reading the box") as phase:
         source_sha256 = sha256_of(source)
-        phase.note(f"sha256 {source_sha256[:12]}")
+        phase.result(f"sha256 {source_sha256[:12]}")
     build = build_id(source_sha256, place)
     if finished := find_finished(course.name, build):
         progress.say(f"Nothing has changed: build {build} of {course.name} is up to date.")
@@ -122,7 +122,7 @@ def _box(course: Course, folder: Path, progress: Progress) -> Path:
             unfinished = box.with_suffix(".new")
             follow([script, unfinished], deadline=BOX_SECONDS, on_line=lambda line: phase.note(line[:60]))
             unfinished.rename(box)
-            phase.note(_size(box.stat().st_size))
+            phase.result(_size(box.stat().st_size))
     return box
 
 
@@ -146,7 +146,7 @@ def _make(course: Course, source: Path, work: Path, progress: Progress) -> None:
     _bake(course, raw, work, progress)
     with progress.phase("Shrinking the disk") as phase:
         before, after = raw.stat().st_size, shrink(raw, headroom=HEADROOM)
-        phase.note(f"{_size(before)} to {_size(after)}")
+        phase.result(f"{_size(before)} to {_size(after)}")
         if after > course.machine.disk_gb * GIB:
             raise InvalidInputError(
                 f"The image needs {_size(after)}, but course.toml says disk_gb = {course.machine.disk_gb}.",
@@ -154,7 +154,7 @@ def _make(course: Course, source: Path, work: Path, progress: Progress) -> None:
             )
     with progress.phase("Compressing the image") as phase:
         convert(Disk(raw, "raw"), work / IMAGE, "qcow2", compress=True, on_percent=_percent(phase))
-        phase.note(_size((work / IMAGE).stat().st_size))
+        phase.result(_size((work / IMAGE).stat().st_size))
 
 
 def _copy(source: Path, target: Path, form: str, work: Path, progress: Progress) -> None:
@@ -163,7 +163,7 @@ def _copy(source: Path, target: Path, form: str, work: Path, progress: Progress)
         disk = unpacked(source, work, on_bytes=lambda done, total: phase.update(done, total, "bytes"))
     with progress.phase(f"Converting {disk.format} to {form}") as phase:
         convert(disk, target, form, compress=form == "qcow2", on_percent=_percent(phase))
-        phase.note(f"{_size(virtual_size(disk))} disk, {_size(target.stat().st_blocks * 512)} of data")
+        phase.result(f"{_size(virtual_size(disk))} disk, {_size(target.stat().st_blocks * 512)} of data")
 
 
 def _percent(phase: Phase) -> Callable[[float], None]:
@@ -180,7 +180,7 @@ def _bake(course: Course, raw: Path, work: Path, progress: Progress) -> None:
         with opened_tree(disk.root, lent, _devices(disk)) as tree:
             with progress.phase("Baking") as phase, ssh_settings(tree, keys) as ssh_config:
                 played = play("bake.yml", HOST, ssh_config, role_variables(course), on_task=phase.note)
-                phase.note(f"{played.tasks} tasks, {len(played.changed)} changed something")
+                phase.result(f"{played.tasks} tasks, {len(played.changed)} changed something")
             with progress.phase("Generalising"):
                 generalise(tree)
 
@@ -234,7 +234,7 @@ def _finish(course: Course, build: str, source_sha256: str, work: Path, progress
         final = build_folder(course.name, build)
         final.parent.mkdir(parents=True, exist_ok=True)
         done.rename(final)
-        phase.note(f"build {build}, {_size(manifest.size)}, for disks from {manifest.min_disk} GiB")
+        phase.result(f"build {build}, {_size(manifest.size)}, for disks from {manifest.min_disk} GiB")
 
 
 def convert_image(source: Path, target: Path, form: str, progress: Progress) -> None:
@@ -270,7 +270,7 @@ def publish(connection: "Connection", name: str, presentation: str, progress: Pr
             sha256=manifest.sha256,
             on_bytes=lambda done, total: phase.update(done, total, "bytes"),
         )
-        phase.note(_size(manifest.size))
+        phase.result(_size(manifest.size))
     return image, build, False
 
 

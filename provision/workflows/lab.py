@@ -205,7 +205,7 @@ def try_kvm(place: Layers, progress: Progress) -> bool:
         return known[0]
     with progress.phase("Booting a kernel on KVM") as phase:
         works, reason = kvm.probe(place)
-        phase.note(reason)
+        phase.result(reason)
     return works
 
 

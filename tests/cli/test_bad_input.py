@@ -1,0 +1,122 @@
+"""What a person gets wrong, typed for real: one clear message, the right exit code, and nothing done."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COURSE = """\
+[course]
+name = "TM 351"
+[box]
+file = "/etc/passwd"
+[machine]
+vcpus = 0
+memory_mb = "big"
+disk_gb = 20
+[user]
+name = "root"
+group = "students"
+colour = "red"
+"""
+ROSTER = "\ufeffid,name,email\nada,Ada,ada@example.org\nada,Ada Again,ada2@example.org\n,Nobody,x\n"
+CLOUDS = """\
+clouds:
+  down:
+    auth: {auth_url: 'http://127.0.0.1:9/v3', username: u, password: never-shown, project_name: p,
+           user_domain_name: Default, project_domain_name: Default}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "course.toml").write_text(COURSE)
+    (tmp_path / "roster.csv").write_text("id,name,email\nada,Ada,ada@example.org\n")
+    (tmp_path / "doubles.csv").write_text(ROSTER)
+    (tmp_path / "columns.csv").write_text("id,nom\nada,Ada\n")
+    (tmp_path / "clouds.yaml").write_text(CLOUDS)
+    (tmp_path / "not-a-disk.vmdk").write_bytes(b"hello" * 1000)
+    return tmp_path
+
+
+def provision(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    environment |= {"XDG_CACHE_HOME": str(folder.parent / "cache"), "PROVISION_LAB_HOME": str(folder / "lab")}
+    command = [str(Path(sys.executable).with_name("provision")), *words]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("cohort plan nowhere 26J --roster roster.csv --os-cloud down", 5, ["no course 'nowhere'", "demo"]),
+        ("cohort plan demo 26/J --roster roster.csv --os-cloud down", 2, ["presentation '26/J'"]),
+        ("cohort plan demo 26J --roster missing.csv --os-cloud down", 5, ["missing.csv cannot be read"]),
+        (
+            "cohort plan demo 26J --roster doubles.csv --os-cloud down",
+            2,
+            ["line 3: id 'ada' is already on line 2", "line 4: id is empty", "email 'x' is not an address"],
+        ),
+        (
+            "cohort plan demo 26J --roster columns.csv --os-cloud down",
+            2,
+            ["'name' is missing", "'email' is missing", "'nom' is not known", "id,name,email"],
+        ),
+        (
+            "cohort plan ./bad 26J --roster doubles.csv --os-cloud down",
+            2,
+            [
+                "line 2: course.name",
+                "line 4: box.file",
+                "line 6: machine.vcpus",
+                "line 7: machine.memory_mb",
+                "line 10: user.name",
+                "line 12: user.colour: is not a key",
+                "line 3: id 'ada'",
+            ],
+        ),
+        ("cohort plan demo 26J --roster roster.csv --os-cloud nimbus", 5, ["nimbus", "down"]),
+        ("cohort plan demo 26J --roster roster.csv", 2, ["down"]),
+        ("cohort plan demo 26J --roster roster.csv --os-cloud down", 1, ["127.0.0.1:9"]),
+        ("cohort launch demo 26J", 2, ["--roster"]),
+        ("image convert nothing.box out.qcow2", 2, ["no file nothing.box"]),
+        ("image convert not-a-disk.vmdk out.qcow2", 2, ["no disk that we know"]),
+        ("image publish demo 26J --os-cloud down", 1, ["127.0.0.1:9"]),
+        ("lab status", 5, ["not running", "provision lab up"]),
+        ("lab env", 5, ["no lab"]),
+        ("lab up --release yoga", 2, ["yoga", "zed"]),
+        ("lab destroy --yes", 5, ["no lab"]),
+    ],
+)
+def test_it_is_said_clearly(folder: Path, words: str, code: int, said: list[str]) -> None:
+    before = sorted(folder.rglob("*"))
+    done = provision(folder, *words.split())
+    assert done.returncode == code, done.stderr
+    for part in said:
+        assert part in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "never-shown" not in done.stderr + done.stdout
+    assert done.stdout == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_help_is_there_for_every_command(folder: Path) -> None:
+    nouns = {"lab": "up status env logs exec down reset destroy", "image": "build convert publish"}
+    nouns |= {"cohort": "plan launch status delete", "ssh": "", "demo": ""}
+    for noun, verbs in nouns.items():
+        for verb in ["", *verbs.split()]:
+            done = provision(folder, noun, *([verb] if verb else []), "--help")
+            assert done.returncode == 0
+            assert "Usage: provision" in done.stdout
