@@ -77,7 +77,8 @@ class Launched:
 
 def interrupted(folder: Path, how: signal.Signals, wanted: int) -> tuple[int, float, str]:
     """Launch, and send a signal once `wanted` stacks are there. Returns exit code, seconds until it ended, stderr."""
-    run = subprocess.Popen(command(*LAUNCH), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    heeding = ["env", "--default-signal=INT", *command(*LAUNCH)]  # what runs in the background ignores it
+    run = subprocess.Popen(heeding, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while len(stacks()) < wanted and run.poll() is None:
         time.sleep(0.5)
     run.send_signal(how)
