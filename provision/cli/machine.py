@@ -1,6 +1,5 @@
 """`provision ssh`: a shell on a student's machine, with the key of the handout."""
 
-import os
 from pathlib import Path
 
 import click
@@ -21,12 +20,12 @@ def ssh(
     """Open a shell on a student's machine, or run COMMAND there (after --): its exit code is ours."""
     from provision.cloud.connection import connect
     from provision.guests.ssh import ssh_command
+    from provision.process import become
     from provision.workflows.courses import named_cohort
     from provision.workflows.handouts import default_folder
     from provision.workflows.machine import find_machine
 
     cohort = named_cohort(course, presentation)
     access = find_machine(connect(cloud), cohort, student, folder or default_folder(cohort))
-    words = ssh_command(access, *command)
     # Becoming ssh, rather than starting it, leaves the terminal, the signals and the exit code to it.
-    os.execvp(words[0], words)  # noqa: S606  # a list of words, without a shell
+    become(ssh_command(access, *command))
