@@ -15,8 +15,8 @@ lint: .venv/ready
 	pytest tests/lint tests/test_architecture.py
 
 .venv/ready: pyproject.toml apt.txt
-	dpkg --status $(APT) >/dev/null 2>&1 || { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
-	  apt-get install -q -y --no-install-recommends $(APT); }
+	test "$$(dpkg-query -W -f '$${db:Status-Status}\n' $(APT) 2>/dev/null | grep -cx installed)" = $(words $(APT)) || \
+	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(APT); }
 	test -x .venv/bin/pip || python3 -m venv .venv
 	pip install --quiet --editable '.[test,client]'
 	touch $@
