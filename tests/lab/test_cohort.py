@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -172,6 +173,15 @@ def test_status_proves_them_again(launched: Launched) -> None:
 def test_ssh_is_the_students_own_shell(launched: Launched, words: tuple[str, ...], code: int, printed: str) -> None:
     done = provision(launched.folder, "ssh", COURSE, PRESENTATION, "s001", "--", *words)
     assert (done.returncode, done.stdout.strip()) == (code, printed), done.stderr
+
+
+def test_the_metadata_service_answers_beside_the_config_drive(launched: Launched) -> None:
+    ask = (
+        "import urllib.request as web\n"
+        "print(web.urlopen('http://169.254.169.254/openstack/latest/meta_data.json', timeout=30).read().decode())"
+    )
+    done = provision(launched.folder, "ssh", COURSE, PRESENTATION, "s001", "--", "python3", "-c", shlex.quote(ask))
+    assert json.loads(done.stdout)["name"] == "demo-LAB-s001", done.stderr
 
 
 def test_ssh_to_nobody(launched: Launched) -> None:
