@@ -1,10 +1,9 @@
 """The stories of the embedded cloud: up, down, reset, destroy, and how it is."""
 
-import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from provision import paths
@@ -13,6 +12,7 @@ from provision.lab import changes, credentials, health, host, kvm, layers, machi
 from provision.lab.configure import Driver, configure, configure_driver, read_driver
 from provision.lab.layers import Layers, layers_of
 from provision.lab.release import Release, load_release, release_names
+from provision.locks import exclusive
 from provision.progress import Progress
 
 # What `destroy` may remove besides the layers, wherever PROVISION_LAB_HOME points.
@@ -43,7 +43,7 @@ def up(release_name: str, progress: Progress, confirm: Confirm, *, fake: bool = 
     refuse_unfit_host(facts, release, place)
     refuse_other_profile(place, fake=fake)
     confirm(host.changes(facts, running=machine.supervisor(place) is not None))
-    with exclusive(progress):
+    with alone(progress):
         prepare(release, place, progress, facts)
         start(release, place, progress, fake=fake)
 
@@ -52,7 +52,7 @@ def down(release_name: str, progress: Progress) -> None:
     """Power the machine off in order. What is in the cloud stays, and guests resume at the next `up`."""
     place = layers_of(load_release(release_name))
     require_root()
-    with exclusive(progress):
+    with alone(progress):
         if machine.supervisor(place) is None:
             progress.say("The lab is not running.")
         with progress.phase("Powering off"):
@@ -67,7 +67,7 @@ def reset(release_name: str, progress: Progress, confirm: Confirm, *, fake: bool
     if not place.state.exists():
         raise NotFoundError("There is no lab to reset.", hint="Make one with: provision lab up")
     confirm(["delete everything that was made in the lab's cloud: its servers, images, stacks and networks"])
-    with exclusive(progress):
+    with alone(progress):
         with progress.phase("Dropping the state"):
             stop(place, machine.kill)
             layers.drop(place.state)
@@ -84,7 +84,7 @@ def destroy(progress: Progress, confirm: Confirm, *, keep_cache: bool = False) -
     confirm(
         [f"stop the lab and delete {home}" + (" but for the base layer" if keep_cache else ""), *changes.undoable()]
     )
-    with exclusive(progress):
+    with alone(progress):
         for place in (layers_of(load_release(name)) for name in release_names()):
             with progress.phase("Stopping the machine"):
                 machine.end_strays(place.partial(place.base))
@@ -257,14 +257,6 @@ def remove_home() -> None:
             folder.rmdir()
 
 
-@contextmanager
-def exclusive(progress: Progress) -> Iterator[None]:
+def alone(progress: Progress) -> AbstractContextManager[None]:
     """One story at a time: a second command waits for the first."""
-    paths.lab_home().mkdir(parents=True, exist_ok=True)
-    with (paths.lab_home() / "lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with progress.phase("Waiting for another `provision lab` to finish"):
-                fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    return exclusive(paths.lab_home() / "lock", progress, "Waiting for another `provision lab` to finish")
