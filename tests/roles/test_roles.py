@@ -25,6 +25,13 @@ print(browser.run("print(6 * 7)", deadline=60))
 """
 SSH = ["ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
 
+PAGE = """
+from provision.guests.jupyter import Jupyter
+browser = Jupyter("http://127.0.0.1/")
+browser.sign_in("{password}")
+print("apputils-extension:announcements" in browser.http.get("http://127.0.0.1/lab").text)
+"""
+
 
 def test_a_second_run_changes_nothing(applied: Applied) -> None:
     assert applied.first.changed
@@ -80,6 +87,7 @@ def test_claimed_it_serves_its_student(applied: Applied, claim: str, tmp_path: P
         machine.wait_for(HEALTH, "200")
         assert machine.python(SIGN_IN.format(password=PASSWORD)).split() == ["True", "False"]
         assert machine.python(CELL.format(password=PASSWORD)) == "42"
+        assert machine.python(PAGE.format(password=PASSWORD)) == "True"
         into = ["nsenter", "--target", str(machine.leader), "--net", *SSH, "-i", str(key)]
         who = subprocess.run([*into, "student@127.0.0.1", "id", "-un"], capture_output=True, text=True, check=False)
         assert who.stdout.strip() == "student", who.stderr
