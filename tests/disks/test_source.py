@@ -38,7 +38,7 @@ def test_content_tells_the_format(kind: str, make_disk: Callable[..., Path], tmp
 
 
 def box(target: Path, members: dict[str, bytes], *, mode: str = "w:gz") -> Path:
-    with tarfile.open(target, mode) as archive:  # type: ignore[call-overload]
+    with tarfile.open(target, mode) as archive:  # type: ignore[call-overload]  # the mode is a parameter
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)

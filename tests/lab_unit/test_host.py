@@ -34,14 +34,14 @@ FIT = [
 
 @pytest.mark.parametrize(("observed", "reason"), UNFIT)
 def test_an_unfit_host_is_refused_in_one_sentence(observed: dict[str, object], reason: str) -> None:
-    found = refusals(replace(GOOD, **observed), running=False, cached=False)  # type: ignore[arg-type]
+    found = refusals(replace(GOOD, **observed), running=False, cached=False)  # type: ignore[arg-type]  # facts by name
     assert len(found) == 1
     assert reason in found[0]
 
 
 @pytest.mark.parametrize("observed", FIT)
 def test_a_fit_host_is_not(observed: dict[str, object]) -> None:
-    assert refusals(replace(GOOD, **observed), running=False, cached=False) == []  # type: ignore[arg-type]
+    assert refusals(replace(GOOD, **observed), running=False, cached=False) == []  # type: ignore[arg-type]  # likewise
 
 
 def test_all_reasons_are_said_at_once() -> None:
