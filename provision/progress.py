@@ -49,3 +49,8 @@ class Silent:
 
     def say(self, text: str) -> None:
         """Say nothing."""
+
+
+def amount(size: float) -> str:
+    """A number of bytes as people read it."""
+    return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.2f} GiB"

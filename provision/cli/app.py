@@ -1,5 +1,6 @@
 """The command `provision`: its nouns, its options for every verb, and how a run ends."""
 
+import importlib
 import logging
 import os
 import sys
@@ -7,15 +8,32 @@ import sys
 import click
 
 from provision import __version__
-from provision.cli.cohort import cohort
-from provision.cli.demo import demo
-from provision.cli.image import image
-from provision.cli.lab import lab
-from provision.cli.machine import ssh
 from provision.errors import ProvisionError
 
+# Each where it is defined. Loaded when it is asked for: what one verb needs, the others do not wait for.
+COMMANDS = {
+    "lab": "provision.cli.lab",
+    "image": "provision.cli.image",
+    "cohort": "provision.cli.cohort",
+    "ssh": "provision.cli.machine",
+    "demo": "provision.cli.demo",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Commands(click.Group):
+    """click's own way to load commands late, which is to inherit."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[name]), name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="provision")
 @click.option("-v", "--verbose", count=True, help="Show the calls and commands; twice for the libraries' own logs.")
 def cli(verbose: int) -> None:
@@ -25,10 +43,6 @@ def cli(verbose: int) -> None:
     logging.getLogger("provision").setLevel(level)
     if verbose > 1:
         logging.getLogger().setLevel(logging.DEBUG)
-
-
-for command in (lab, image, cohort, ssh, demo):
-    cli.add_command(command)
 
 
 def main() -> None:

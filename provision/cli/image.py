@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
+from provision.cli.convert import convert, shrink
+from provision.cli.inspect import inspect
 from provision.cli.options import cloud_option
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
+from provision.cli.upload import upload
 
 BUILD_COLUMNS = ("course", "build", "virtual_gib", "size_mib", "min_disk", "min_ram", "image")
 PUBLISH_COLUMNS = ("name", "id", "build", "size_mib", "published")
@@ -45,18 +48,6 @@ def build(course: str, box: Path | None, output: str, form: str) -> None:
 
 
 @image.command()
-@click.argument("source", type=_file)
-@click.argument("target", type=_file)
-@click.option("--format", "disk_format", type=click.Choice(["raw", "qcow2"]), default="qcow2", show_default=True)
-@progress_option
-def convert(source: Path, target: Path, disk_format: str, form: str) -> None:
-    """Convert the disk in SOURCE (.box, .ova, .vmdk, .vdi, .qcow2, raw) to TARGET."""
-    from provision.workflows.image import convert_image
-
-    convert_image(source, target, disk_format, make_progress(form))
-
-
-@image.command()
 @click.argument("course")
 @click.argument("presentation")
 @cloud_option
@@ -80,3 +71,7 @@ def publish(course: str, presentation: str, cloud: str | None, output: str, form
         "published": "before" if there else "now",
     }
     print_rows([row], output, columns=PUBLISH_COLUMNS)
+
+
+for command in (convert, inspect, shrink, upload):
+    image.add_command(command)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from provision.progress import Phase, Progress, Silent
+from provision.progress import Phase, Progress, Silent, amount
 
 PLAIN_PAUSE = 20.0  # seconds between two notes of a phase where there is no terminal
 FORMS = ("auto", "plain", "json", "none")
@@ -37,9 +37,7 @@ progress_option = click.option(
 
 
 def _amount(value: float, unit: str) -> str:
-    if unit != "bytes":
-        return f"{value:.0f}"
-    return f"{value / 2**20:.0f} MiB" if value < 2**30 else f"{value / 2**30:.2f} GiB"
+    return amount(value) if unit == "bytes" else f"{value:.0f}"
 
 
 def _measure(done: float, total: float, unit: str, seconds: float) -> str:

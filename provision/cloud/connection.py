@@ -1,5 +1,6 @@
 """Signing in to a cloud, and the one place where the cloud's errors become ours."""
 
+import html
 import logging
 import os
 import re
@@ -198,7 +199,7 @@ def _creates_stack(exc: Exception) -> bool:
 def _said(exc: Exception) -> str:
     """The cloud's own words, on one line, without the SDK's decoration."""
     words = getattr(exc, "details", None) or getattr(exc, "message", None) or str(exc)
-    line = re.sub(r" \(HTTP \d+\)", "", " ".join(str(words).split()))
+    line = re.sub(r" \(HTTP \d+\)", "", " ".join(html.unescape(str(words)).split()))  # some answer in HTML
     return (line if len(line) <= 400 else line[:397] + "...").rstrip()
 
 

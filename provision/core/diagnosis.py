@@ -46,6 +46,13 @@ _KNOWN: tuple[tuple[str, Diagnosis], ...] = (
         ),
     ),
     (
+        r"storage media is full|no space left|insufficient storage|not enough (disk )?space",
+        Diagnosis(
+            "The store that the cloud keeps its images in is full.",
+            "Delete images that nobody uses, or ask the operator for room.",
+        ),
+    ),
+    (
         r"quota|overlimit|maximum number of \w+ exceeded|maximum stacks per tenant|limit.{0,20}exceeded",
         Diagnosis(
             "A quota of the project is used up.",

@@ -1,92 +1,112 @@
-"""Make a raw disk as small as its data, in place, without root, loop devices or a copy."""
+"""Make a raw disk as small as its data, in place, without root, loop devices or device-mapper."""
 
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
-from provision.disks.table import SECTOR, Table, read_table, write_table
-from provision.errors import CommandError, InvalidInputError
-from provision.process import run
+from provision.disks.contents import read_contents
+from provision.disks.e2fs import check_filesystem, shrink_filesystem
+from provision.disks.layout import Content, Layout, Root, find_root, plan_layout
+from provision.disks.lvm import Run, VolumeGroup, read_volumes
+from provision.disks.lvmwrite import write_volumes
+from provision.disks.sparse import HOST_BLOCK, Move, copy_data, cut_head, put_head
+from provision.disks.table import Table, gpt_is_sound, read_table, write_table
+from provision.disks.window import opened_file
+from provision.errors import CommandError
 
 ALIGNMENT = 2**20
-GPT_BACKUP = 2**20  # room for GPT's second header after the last partition
-SLOW = 1800.0
-EXT4_MAGIC = (1024 + 56, b"\x53\xef")
+
+
+def check_shrinkable(disk: Path) -> None:
+    """Raise InvalidInputError, saying why, unless `shrink` can shrink the raw `disk`. Nothing is written."""
+    table = read_table(disk)
+    find_root(table, read_contents(disk, table))
 
 
 def shrink(disk: Path, *, headroom: int) -> int:
-    """Shrink the last partition, which must be ext4, to its data and `headroom` bytes; return the disk's new size.
+    """Shrink the last ext4 filesystem to its data and `headroom` bytes, close up what follows; return the new size.
 
-    The disk is worked on in place and is of no use if this raises: give it a copy.
+    The raw `disk` is worked on in place. Where check_shrinkable would refuse it, it is not touched; when anything else
+    raises it is of no use any more: give it a copy.
     """
     table = read_table(disk)
-    check_shrinkable(disk, table)
-    with _without_head(disk, table.last.start):
-        size = _shrink_filesystem(disk, headroom, table.last.size)
-    end = table.last.start + size + (GPT_BACKUP if table.label == "gpt" else 0)
-    os.truncate(disk, end)
-    write_table(disk, table, last_size=size)
-    return end
+    contents = read_contents(disk, table)
+    root = find_root(table, contents)
+    before = plan_layout(table, contents, root.size)
+    with tempfile.TemporaryDirectory(prefix=".shrink-", dir=disk.parent) as folder:
+        rest, filesystem = Path(folder) / "rest", Path(folder) / "filesystem"
+        _copy(disk, rest, (move._replace(target=move.source) for move in before.moves))
+        if not _cut_out(disk, root.runs, before.place):
+            _copy(disk, filesystem, _joined(root.runs))
+            os.truncate(filesystem, root.size)
+            os.truncate(disk, 0)
+        image = filesystem if filesystem.exists() else disk
+        size = shrink_filesystem(image, headroom=headroom, most=root.size, unit=_unit(root, contents))
+        layout = plan_layout(table, contents, size)
+        _put_back(disk, image, layout, size)
+        _copy(rest, disk, layout.moves)
+    _write_tables(disk, table, contents[root.partition.number].group, layout)
+    check_filesystem(disk, layout.place)
+    return layout.size
 
 
-def check_shrinkable(disk: Path, table: Table) -> None:
-    """Raise InvalidInputError, saying why, unless `shrink` can shrink this disk."""
-    place, magic = EXT4_MAGIC
-    with disk.open("rb") as stream:
-        stream.seek(table.last.start + place)
-        if stream.read(len(magic)) != magic:
-            raise InvalidInputError(
-                f"The last partition of {disk} holds no ext4 filesystem: only that can be shrunk.",
-                hint="LVM, XFS, btrfs, encrypted disks and a swap partition at the end are not supported yet.",
-            )
-    if table.label not in ("dos", "gpt"):
-        raise InvalidInputError(f"{disk} has a partition table of type {table.label}: only dos and gpt can be shrunk.")
+def _copy(source: Path, target: Path, moves: Iterable[Move]) -> None:
+    target.touch()
+    with source.open("rb") as reading, target.open("r+b") as writing:
+        for move in moves:
+            copy_data(reading.fileno(), writing.fileno(), move)
 
 
-@contextmanager
-def _without_head(disk: Path, length: int) -> Iterator[None]:
-    """Take the first `length` bytes away, so that the file is the filesystem, and put them back.
+def _joined(runs: Iterable[Run]) -> Iterator[Move]:
+    place = 0
+    for run in runs:
+        yield Move(run.place, place, run.size)
+        place += run.size
+
+
+def _cut_out(disk: Path, runs: tuple[Run, ...], place: int) -> bool:
+    """Make `disk` consist of the bytes in `runs` alone, if that can be done without copying them; True if it was.
 
     Never `resize2fs "disk?offset=N"` instead: it cuts N bytes off the filesystem's end.
     """
-    with disk.open("rb") as stream:
-        head = stream.read(length)
-    _fallocate(disk, "--collapse-range", length)
-    try:
-        yield
-    finally:
-        _fallocate(disk, "--insert-range", length)
-        with disk.open("r+b") as stream:
-            stream.write(head)
+    whole = all(first.place + first.size == second.place for first, second in pairwise(runs))
+    if not whole or place % HOST_BLOCK or not cut_head(disk, runs[0].place):
+        return False
+    os.truncate(disk, sum(run.size for run in runs))
+    return True
 
 
-def _fallocate(disk: Path, what: str, length: int) -> None:
-    try:
-        run(["fallocate", what, "--offset", "0", "--length", str(length), disk], deadline=300)
-    except CommandError as exc:
-        raise CommandError(
-            f"The filesystem that holds {disk} cannot move the start of a file.\n{exc.message}",
-            hint="Work on ext4 or XFS: XDG_CACHE_HOME says where.",
-        ) from exc
+def _put_back(disk: Path, filesystem: Path, layout: Layout, size: int) -> None:
+    """Give the filesystem its place in `disk`, which is all holes but for it then."""
+    if filesystem == disk:
+        put_head(disk, layout.place)
+        os.truncate(disk, layout.size)
+    else:
+        os.truncate(disk, layout.size)
+        _copy(filesystem, disk, [Move(0, layout.place, size)])
 
 
-def _shrink_filesystem(image: Path, headroom: int, most: int) -> int:
-    """Shrink an ext4 image to its data and `headroom`, at most `most` bytes; return its size, a multiple of 1 MiB."""
-    # 1 and 2: errors were corrected
-    if run(["e2fsck", "-f", "-p", image], deadline=SLOW, check=False).returncode > 2:
-        raise InvalidInputError("The filesystem is damaged beyond what e2fsck mends by itself.", hint="Check the box.")
-    block = _number(run(["dumpe2fs", "-h", image], deadline=60).stdout, r"^Block size: +(\d+)")
-    least = _number(run(["resize2fs", "-P", image], deadline=SLOW).stdout, r": (\d+)$") * block
-    size = min(most, -(-(least + headroom) // ALIGNMENT) * ALIGNMENT)
-    run(["resize2fs", image, f"{size // SECTOR}s"], deadline=SLOW)
-    run(["e2fsck", "-f", "-n", image], deadline=SLOW)
-    return size
+def _unit(root: Root, contents: Mapping[int, Content]) -> int:
+    """What the filesystem's size is a multiple of: an extent, at least 1 MiB."""
+    group = contents[root.partition.number].group
+    return -(-ALIGNMENT // group.extent_size) * group.extent_size if group else ALIGNMENT
 
 
-def _number(text: str, pattern: str) -> int:
-    found = re.search(pattern, text, re.MULTILINE)
-    if not found:
-        raise CommandError(f"e2fsprogs printed nothing that matches {pattern!r}.")
-    return int(found[1])
+def _write_tables(disk: Path, table: Table, group: VolumeGroup | None, layout: Layout) -> None:
+    """Write LVM's metadata and the partition table, and read them again."""
+    if group and layout.group:
+        physical = layout.group.physical_volume
+        with disk.open("r+b", buffering=0) as stream:
+            write_volumes(stream.fileno(), group, layout.group)
+        with opened_file(disk) as window:
+            found = read_volumes(window, physical.start, physical.size)
+        if (found.text, found.volumes) != (layout.group.text, layout.group.volumes):
+            raise CommandError("LVM's metadata on the shrunk disk is not what was written.")
+    write_table(disk, table, layout.partitions, layout.moved)
+    written = read_table(disk)
+    if (written.label, written.identifier, written.partitions) != (table.label, table.identifier, layout.partitions):
+        raise CommandError("The partition table of the shrunk disk is not what was written.")
+    if table.label == "gpt" and not gpt_is_sound(disk):
+        raise CommandError("The shrunk disk's GPT has a header or a list with a wrong checksum.")

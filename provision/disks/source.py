@@ -1,149 +1,87 @@
-"""What a disk file is, found by its content, and whether it is safe to hand to qemu-img."""
+"""What a disk file is, found by its content and never by its name, and its disk, read where it lies."""
 
-import struct
-import tarfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from provision.disks.archive import is_tar, read_archive
+from provision.disks.descriptor import DESCRIPTOR_MAGIC
+from provision.disks.extents import Disk, Extent
+from provision.disks.flat import read_flat
+from provision.disks.qcow2 import read_qcow2
+from provision.disks.raw import read_raw
+from provision.disks.vdi import read_vdi
+from provision.disks.vmdk import read_vmdk
+from provision.disks.window import GzipWindow, Window, inflated, opened_file
 from provision.errors import InvalidInputError
 
-CHUNK = 2**20
-HEAD = 1024  # bytes; enough for every header that is looked at
-DISK_SUFFIXES = (".vmdk", ".vdi", ".qcow2", ".img", ".raw")
-CONVERT = "Copy the machine in VirtualBox with its disks (VBoxManage clonemedium), which makes one plain disk of it."
+_KNOWN = "A .box, .ova, .vmdk, .vdi, .qcow2 or raw disk is; --from raw says that this is a raw one."
+
+_FORMATS: tuple[tuple[str, int, bytes, Callable[[Window], Disk]], ...] = (
+    ("vmdk", 0, b"KDMV", read_vmdk),
+    ("vdi", 64, b"\x7f\x10\xda\xbe", read_vdi),
+    ("qcow2", 0, b"QFI\xfb", read_qcow2),
+    ("raw", 510, b"\x55\xaa", read_raw),  # a partition table
+    ("raw", 512, b"EFI PART", read_raw),
+    ("raw", 536, b"LVM2 001", read_raw),
+    ("raw", 1080, b"\x53\xef", read_raw),  # ext4 without partitions
+    ("raw", 0, b"XFSB", read_raw),
+)
+FORMS = tuple(sorted({name for name, _, _, _ in _FORMATS}))
 
 
 @dataclass(frozen=True)
-class Disk:
-    """A disk file that passed its checks, and its format as qemu-img calls it."""
+class Source:
+    """A file with a disk in it: its name, what contains the disk ("file", "box", "ova"), and the disk."""
 
-    path: Path
-    format: str
+    name: str
+    container: str
+    disk: Disk
 
 
-def unpacked(source: Path, work: Path, *, on_bytes: Callable[[int, int], None]) -> Disk:
-    """The disk in `source`: of a .box or .ova (unpacked into the folder `work`), or `source` itself.
+@contextmanager
+def opened(path: Path, form: str | None = None) -> Iterator[Source]:
+    """The disk in the file at `path`, readable as long as the context lasts; `form` says which of `FORMS` it is.
 
-    `on_bytes` is called with the bytes of `source` that were read and their total. Raises InvalidInputError.
+    Raises InvalidInputError if it is no disk that we can read.
     """
-    if not source.is_file():
-        raise InvalidInputError(f"There is no file {source}.")
-    if not is_archive(source):
-        return checked(source)
-    target = work / "source.disk"
-    _unpack(source, target, on_bytes)
-    return checked(target)
+    with opened_file(path) as file:
+        window = inflated(file)
+        if is_tar(window) and form is None:
+            archive = read_archive(window, lambda member: _reader(member) is not None)
+            yield Source(path.name, archive.container, _to_the_end(_read(archive.disk, form), archive.finish))
+        elif isinstance(window, GzipWindow):
+            raise InvalidInputError(
+                f"{path} is gzipped, but no box: no tar begins at byte 0 of what is in it.", hint="gunzip it first."
+            )
+        elif _begins(window, 0, DESCRIPTOR_MAGIC) and form in (None, "vmdk"):
+            with read_flat(path) as disk:
+                yield Source(path.name, "file", disk)
+        else:
+            yield Source(path.name, "file", _read(window, form))
 
 
-def is_archive(path: Path) -> bool:
-    """True for a tar, gzipped or not: what a .box and an .ova are."""
-    head = _head(path)
-    return head[:2] == b"\x1f\x8b" or head[257:262] == b"ustar"
+def _read(window: Window, form: str | None) -> Disk:
+    reader = next((read for name, _, _, read in _FORMATS if name == form), None) if form else _reader(window)
+    if not reader:
+        raise InvalidInputError(f"{window.name} is no disk that we know: none begins at byte 0.", hint=_KNOWN)
+    return reader(window)
 
 
-def checked(path: Path) -> Disk:
-    """The disk at `path` with its format, once it is known to be whole in itself: no backing file, no other paths."""
-    head = _head(path)
-    for recognises, name, check in _FORMATS:
-        if recognises(head):
-            if problem := check(head, path):
-                raise InvalidInputError(f"{path} is a {name} disk that {problem}.", hint=CONVERT)
-            return Disk(path, name)
-    raise InvalidInputError(
-        f"{path} is no disk that we know.", hint="A .box, .ova, .vmdk, .vdi, .qcow2 or raw disk with partitions is."
-    )
+def _reader(window: Window) -> Callable[[Window], Disk] | None:
+    return next((read for _, place, mark, read in _FORMATS if _begins(window, place, mark)), None)
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(HEAD)
+def _begins(window: Window, place: int, mark: bytes) -> bool:
+    return window.size >= place + len(mark) and window.pread(place, len(mark)) == mark
 
 
-def _check_vmdk(head: bytes, path: Path) -> str | None:
-    """VMware's "Virtual Disk Format 5.0": a capacity of 0 makes qemu believe the descriptor's file names."""
-    capacity, _, descriptor, sectors = struct.unpack_from("<4Q", head, 12)
-    if not capacity or not descriptor or not 0 < sectors <= 2048:
-        return "has no sound header"
-    with path.open("rb") as stream:
-        stream.seek(descriptor * 512)
-        lines = stream.read(sectors * 512).split(b"\0")[0].decode(errors="replace").splitlines()
-    settings = dict(line.split("=", 1) for line in lines if "=" in line)
-    kind = settings.get("createType", "").strip('" ')
-    if kind not in ("streamOptimized", "monolithicSparse"):
-        return f"is of type {kind or 'unknown'}, whose data are in other files"
-    if settings.get("parentCID", "ffffffff").strip().lower() != "ffffffff":
-        return "is the difference from another disk"
-    extents = [line for line in lines if line.split(" ")[0] in ("RW", "RDONLY", "NOACCESS")]
-    if len(extents) != 1 or " SPARSE " not in extents[0] or "/" in extents[0] or "\\" in extents[0]:
-        return "names other files"
-    return None
+def _to_the_end(disk: Disk, finish: Callable[[], None]) -> Disk:
+    """The same disk, of which each pass also checks the rest of the archive."""
 
+    def extents() -> Iterator[Extent]:
+        yield from disk.extents()
+        finish()
 
-def _check_descriptor(_head: bytes, _path: Path) -> str | None:
-    return "only names other files"
-
-
-def _check_vdi(head: bytes, _path: Path) -> str | None:
-    (kind,) = struct.unpack_from("<I", head, 76)
-    return None if kind in (1, 2) else "is the difference from another disk, or of an unknown type"
-
-
-def _check_qcow2(head: bytes, _path: Path) -> str | None:
-    version, backing = struct.unpack_from(">IQ", head, 4)
-    (encryption,) = struct.unpack_from(">I", head, 32)
-    features = struct.unpack_from(">Q", head, 72)[0] if version >= 3 else 0
-    if backing:
-        return "needs a backing file"
-    if encryption:
-        return "is encrypted"
-    return "keeps its data in another file" if features & 4 else None
-
-
-def _check_raw(_head: bytes, path: Path) -> str | None:
-    return "is not a whole number of 512-byte sectors" if path.stat().st_size % 512 else None
-
-
-_FORMATS: tuple[tuple[Callable[[bytes], bool], str, Callable[[bytes, Path], str | None]], ...] = (
-    (lambda head: head[:4] == b"KDMV", "vmdk", _check_vmdk),
-    (lambda head: head[:21] == b"# Disk DescriptorFile", "vmdk", _check_descriptor),
-    (lambda head: head[64:68] == b"\x7f\x10\xda\xbe", "vdi", _check_vdi),
-    (lambda head: head[:4] == b"QFI\xfb", "qcow2", _check_qcow2),
-    (lambda head: head[510:512] == b"\x55\xaa", "raw", _check_raw),
-)
-
-
-def _unpack(source: Path, target: Path, on_bytes: Callable[[int, int], None]) -> None:
-    """Copy the one disk of an archive to `target`; no name in the archive is ever used as a path."""
-    total, found = source.stat().st_size, None
-    try:
-        with source.open("rb") as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
-            for member in archive:
-                _check_member(source, member)
-                if not member.name.lower().endswith(DISK_SUFFIXES):
-                    continue
-                if found:
-                    raise InvalidInputError(f"{source} holds more than one disk: {found} and {member.name}.")
-                found, content = member.name, archive.extractfile(member)
-                if content:  # only links have none, and those were refused
-                    _copy(content, target, lambda: on_bytes(stream.tell(), total))
-    except (tarfile.TarError, EOFError, OSError) as exc:
-        raise InvalidInputError(f"{source} cannot be unpacked: {exc}.", hint="Fetch or export it again.") from exc
-    if not found:
-        raise InvalidInputError(f"{source} holds no disk ({', '.join(DISK_SUFFIXES)}).")
-
-
-def _check_member(source: Path, member: tarfile.TarInfo) -> None:
-    name = PurePosixPath(member.name)
-    if name.is_absolute() or ".." in name.parts:
-        raise InvalidInputError(f"{source} holds a file that points outside of it: {member.name!r}.")
-    if not (member.isfile() or member.isdir()) or member.issparse():
-        raise InvalidInputError(f"{source} holds something that is no ordinary file: {member.name!r}.")
-
-
-def _copy(content: IO[bytes], target: Path, on_chunk: Callable[[], None]) -> None:
-    with target.open("wb") as stream:
-        while chunk := content.read(CHUNK):
-            stream.write(chunk)
-            on_chunk()
+    return replace(disk, extents=extents)

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from provision.core.course import Course
 from provision.core.naming import image_name
+from provision.disks.extents import watched
 from provision.disks.mount import Mounted, mounted, release
-from provision.disks.qemu import convert, virtual_size
-from provision.disks.shrink import check_shrinkable, shrink
-from provision.disks.source import Disk, unpacked
-from provision.disks.table import read_table
+from provision.disks.qcow2_writer import Encoding, write_qcow2
+from provision.disks.raw import read_raw
+from provision.disks.shrink import check_shrinkable
+from provision.disks.source import opened
+from provision.disks.window import opened_file
 from provision.errors import InvalidInputError, PreflightError
 from provision.guests.generalise import generalise
 from provision.guests.lending import lend
@@ -24,7 +26,7 @@ from provision.guests.tree import HOST, opened_tree, release_of, ssh_settings
 from provision.locks import exclusive
 from provision.paths import cache_home
 from provision.process import follow
-from provision.progress import Phase, Progress
+from provision.progress import Progress, amount
 from provision.workflows.builds import (
     IMAGE,
     Build,
@@ -37,19 +39,17 @@ from provision.workflows.builds import (
     sha256_of,
     write_manifest,
 )
+from provision.workflows.convert import GIB, HEADROOM, in_bytes, shrunk, write
 from provision.workflows.courses import read_course
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
 
-GIB = 2**30
-HEADROOM = GIB // 2  # bytes free on the smallest disk; a larger one is grown into at boot
 FREE = 10 * GIB  # bytes that a build may need beside what it leaves
 BOX_SECONDS = 1800.0
 
 # The programs that we run, and the Debian package of each.
-CONVERT_PROGRAMS = {"qemu-img": "qemu-utils"}
-BUILD_PROGRAMS = CONVERT_PROGRAMS | {
+BUILD_PROGRAMS = {
     "systemd-nspawn": "systemd-container",
     "sfdisk": "fdisk",
     "resize2fs": "e2fsprogs",
@@ -79,8 +79,8 @@ def build_image(name: str, progress: Progress, *, box: Path | None = None) -> Bu
         progress.say(f"Nothing has changed: build {build} of {course.name} is up to date.")
         return finished
     with _work_folder(progress) as work:
-        _make(course, source, work, progress)
-        _finish(course, build, source_sha256, work, progress)
+        size = _make(course, source, work, progress)
+        _finish(course, build, source_sha256, size, work, progress)
     return newest_build(course.name)
 
 
@@ -122,7 +122,7 @@ def _box(course: Course, folder: Path, progress: Progress) -> Path:
             unfinished = box.with_suffix(".new")
             follow([script, unfinished], deadline=BOX_SECONDS, on_line=lambda line: phase.note(line[:60]))
             unfinished.rename(box)
-            phase.result(_size(box.stat().st_size))
+            phase.result(amount(box.stat().st_size))
     return box
 
 
@@ -138,36 +138,23 @@ def _work_folder(progress: Progress) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _make(course: Course, source: Path, work: Path, progress: Progress) -> None:
-    """Leave the finished disk in `work` as image.qcow2."""
+def _make(course: Course, source: Path, work: Path, progress: Progress) -> int:
+    """Leave the finished disk in `work` as image.qcow2; the size in bytes that a machine will see."""
     raw = work / "disk.raw"
-    _copy(source, raw, "raw", work, progress)
-    check_shrinkable(raw, read_table(raw))
+    with opened(source) as found, raw.open("w+b") as stream:
+        write(found.disk, stream.fileno(), None, progress)
+    check_shrinkable(raw)
     _bake(course, raw, work, progress)
-    with progress.phase("Shrinking the disk") as phase:
-        before, after = raw.stat().st_size, shrink(raw, headroom=HEADROOM)
-        phase.result(f"{_size(before)} to {_size(after)}")
-        if after > course.machine.disk_gb * GIB:
-            raise InvalidInputError(
-                f"The image needs {_size(after)}, but course.toml says disk_gb = {course.machine.disk_gb}.",
-                hint="Raise disk_gb, or remove data from the box.",
-            )
-    with progress.phase("Compressing the image") as phase:
-        convert(Disk(raw, "raw"), work / IMAGE, "qcow2", compress=True, on_percent=_percent(phase))
-        phase.result(_size((work / IMAGE).stat().st_size))
-
-
-def _copy(source: Path, target: Path, form: str, work: Path, progress: Progress) -> None:
-    """Write the disk in `source`, which may be in an archive, to `target`."""
-    with progress.phase(f"Unpacking {source.name}") as phase:
-        disk = unpacked(source, work, on_bytes=lambda done, total: phase.update(done, total, "bytes"))
-    with progress.phase(f"Converting {disk.format} to {form}") as phase:
-        convert(disk, target, form, compress=form == "qcow2", on_percent=_percent(phase))
-        phase.result(f"{_size(virtual_size(disk))} disk, {_size(target.stat().st_blocks * 512)} of data")
-
-
-def _percent(phase: Phase) -> Callable[[float], None]:
-    return lambda percent: phase.update(percent, 100, "percent")
+    if (size := shrunk(raw, HEADROOM, progress)) > course.machine.disk_gb * GIB:
+        raise InvalidInputError(
+            f"The image needs {amount(size)}, but course.toml says disk_gb = {course.machine.disk_gb}.",
+            hint="Raise disk_gb, or remove data from the box.",
+        )
+    image = work / IMAGE
+    with progress.phase("Compressing the image") as phase, opened_file(raw) as window, image.open("w+b") as stream:
+        write_qcow2(watched(read_raw(window), in_bytes(phase)), stream.fileno(), Encoding())
+        phase.result(amount(image.stat().st_size))
+    return size
 
 
 def _bake(course: Course, raw: Path, work: Path, progress: Progress) -> None:
@@ -209,11 +196,10 @@ def role_variables(course: Course) -> dict[str, object]:
     }
 
 
-def _finish(course: Course, build: str, source_sha256: str, work: Path, progress: Progress) -> None:
+def _finish(course: Course, build: str, source_sha256: str, size: int, work: Path, progress: Progress) -> None:
     """Give the build its manifest and its final name."""
     with progress.phase("Writing the manifest") as phase:
         image = work / IMAGE
-        size = virtual_size(Disk(image, "qcow2"))
         manifest = Manifest(
             course=course.name,
             build=build,
@@ -234,23 +220,13 @@ def _finish(course: Course, build: str, source_sha256: str, work: Path, progress
         final = build_folder(course.name, build)
         final.parent.mkdir(parents=True, exist_ok=True)
         done.rename(final)
-        phase.result(f"build {build}, {_size(manifest.size)}, for disks from {manifest.min_disk} GiB")
-
-
-def convert_image(source: Path, target: Path, form: str, progress: Progress) -> None:
-    """Convert the disk in `source` (box, ova, vmdk, vdi, qcow2, raw) to `target`, which appears only when complete."""
-    check_programs(CONVERT_PROGRAMS)
-    if not target.parent.is_dir():
-        raise InvalidInputError(f"There is no folder {target.parent}.")
-    with tempfile.TemporaryDirectory(prefix=".provision-", dir=target.parent) as folder:
-        unfinished = Path(folder) / "unfinished"
-        _copy(source, unfinished, form, Path(folder), progress)
-        unfinished.rename(target)
+        phase.result(f"build {build}, {amount(manifest.size)}, for disks from {manifest.min_disk} GiB")
 
 
 def publish(connection: "Connection", name: str, presentation: str, progress: Progress) -> tuple[str, Build, bool]:
     """Upload the newest build of a course; the image's id, the build, and whether it was there already."""
-    from provision.cloud.images import find_build, publish_image
+    from provision.cloud.images import find_build
+    from provision.workflows.upload import Wishes, upload
 
     course, _ = read_course(name)
     build = newest_build(course.name)
@@ -258,20 +234,14 @@ def publish(connection: "Connection", name: str, presentation: str, progress: Pr
     if found := find_build(connection, course.name, presentation, manifest.build):
         progress.say(f"Nothing to do: build {manifest.build} is already published as {found.name}.")
         return found.id, build, True
-    with progress.phase(f"Uploading {image_name(course.name, presentation)}") as phase:
-        image = publish_image(
-            connection,
-            image_name(course.name, presentation),
-            build.image,
-            properties=_properties(manifest, presentation),
-            min_disk=manifest.min_disk,
-            min_ram=manifest.min_ram,
-            disk_format=manifest.disk_format,
-            sha256=manifest.sha256,
-            on_bytes=lambda done, total: phase.update(done, total, "bytes"),
-        )
-        phase.result(_size(manifest.size))
-    return image, build, False
+    wishes = Wishes(
+        properties=_properties(manifest, presentation),
+        min_disk=manifest.min_disk,
+        min_ram=manifest.min_ram,
+        sha256=manifest.sha256,
+    )
+    done = upload(connection, build.image, image_name(course.name, presentation), wishes, progress)
+    return str(done.id), build, done.uploaded == "before"
 
 
 def _properties(manifest: Manifest, presentation: str) -> dict[str, str]:
@@ -282,11 +252,4 @@ def _properties(manifest: Manifest, presentation: str) -> dict[str, str]:
         "provision_source_sha256": manifest.source_sha256,
         "os_type": "linux",
         "os_distro": manifest.os_distro,
-        "hw_disk_bus": "virtio",
-        "hw_vif_model": "virtio",
-        "hw_rng_model": "virtio",
     }
-
-
-def _size(number: float) -> str:
-    return f"{number / 2**20:.0f} MiB" if number < GIB else f"{number / GIB:.2f} GiB"

@@ -1,134 +1,173 @@
-"""Which disk is it, and may qemu-img have it? By content alone."""
+"""What a file is, by its content; and reading where it lies, in a file, a tar, or a gzipped one."""
 
+import gzip
 import io
-import struct
+import random
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from provision.disks.source import checked, unpacked
+from provision.disks.source import opened
+from provision.disks.unpack import content
+from provision.disks.window import FileWindow, Window, inflated, opened_file
 from provision.errors import InvalidInputError
-from tests.disks.conftest import MIB, sh
+from tests.disks.conftest import MIB
+from tests.disks.hostile.seeds import SIZE, header, padded, pax, seed, tar, zipped
+from tests.disks.images import FORMATS
 
-FORMATS = {
-    "raw": ("raw", []),
-    "qcow2": ("qcow2", []),
-    "vdi": ("vdi", []),
-    "sparse": ("vmdk", ["-o", "subformat=monolithicSparse"]),
-    "stream": ("vmdk", ["-o", "subformat=streamOptimized"]),
+WHOLE = {name: form for name, form in FORMATS.items() if not form.several and not name.startswith("raw")}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_content_tells_the_format_and_not_the_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "disk.vdi.tar.gz"
+    path.write_bytes(seed(name))
+    with opened(path) as found:
+        assert (found.container, found.name) == ("file", path.name)
+        assert (found.disk.format, found.disk.size) == (WHOLE[name].shown, SIZE)
+
+
+def gnu(form: int) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        folder = tarfile.TarInfo("box/")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name, whole in (("box/metadata.json", b"{}"), ("long/" * 60 + "ünïcode.vmdk", DISK())):
+            member = tarfile.TarInfo(name)
+            member.size = len(whole)
+            archive.addfile(member, io.BytesIO(whole))
+    return out.getvalue()
+
+
+def DISK() -> bytes:  # noqa: N802  # made when it is first needed
+    return seed("vmdk-stream-virtualbox")
+
+
+ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "a disk alone": (lambda: tar(("box.img", DISK())), "box"),
+    "a disk in the second place": (lambda: tar(("metadata.json", b"{}"), ("x", DISK())), "box"),
+    "a disk before other things": (
+        lambda: tar(("x", DISK()), ("box.ovf", b"<x/>"), ("Vagrantfile", b"y" * 999)),
+        "box",
+    ),
+    "a machine": (lambda: tar(("machine.ovf", b"<x/>"), ("machine.vmdk", DISK())), "ova"),
+    "a box's description first": (lambda: tar(("./box.ovf", b"<x/>"), ("./box.vmdk", DISK())), "box"),
+    "GNU": (lambda: gnu(tarfile.GNU_FORMAT), "box"),
+    "pax": (lambda: gnu(tarfile.PAX_FORMAT), "box"),
+    "pax with a size": (
+        lambda: pax(size=str(len(DISK())), mtime="1.5") + header("x") + padded(DISK()) + bytes(1024),
+        "box",
+    ),
+    "pax for all": (lambda: header("g", 11, b"g") + padded(b"11 mtime=1\n") + tar(("x", DISK())), "box"),
+    "without an end": (lambda: tar(("x", DISK()))[:-1024], "box"),
+    "with one block as the end": (lambda: tar(("x", DISK()))[:-512], "box"),
+    "something behind the end": (lambda: tar(("x", DISK())) + b"of no importance", "box"),
+}
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "as it is": lambda whole: whole,
+    "gzipped": zipped,
+    "in several gzip members": lambda whole: b"".join(
+        gzip.compress(whole[n : n + 9999]) for n in range(0, len(whole), 9999)
+    ),
+    "gzipped, and filled up with zeros": lambda whole: zipped(whole) + bytes(700),
 }
 
 
-def made(kind: str, source: Path, target: Path) -> Path:
-    form, options = FORMATS[kind]
-    sh("qemu-img", "convert", "-f", "raw", "-O", form, *options, source, target)
-    return target
+@pytest.mark.parametrize("packing", PACKED)
+@pytest.mark.parametrize("case", ARCHIVES)
+def test_an_archive_gives_its_disk(case: str, packing: str, tmp_path: Path) -> None:
+    make, container = ARCHIVES[case]
+    path, alone = tmp_path / "some.file", tmp_path / "alone"
+    path.write_bytes(PACKED[packing](make()))
+    alone.write_bytes(DISK())
+    with opened(path) as found, opened(alone) as disk:
+        assert found.container == container
+        for _ in range(2):  # each pass reads the archive to its end
+            pairs = zip(found.disk.extents(), disk.disk.extents(), strict=True)
+            assert all(bytes(content(one)) == bytes(content(two)) for one, two in pairs)
 
 
-def silent(_done: int, _total: int) -> None:
-    pass
+def test_a_raw_disk_needs_a_mark_or_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(b"no mark ".ljust(9 * 512, b"x"))
+    with pytest.raises(InvalidInputError, match="no disk that we know"), opened(path):
+        pass
+    with opened(path, "raw") as found:
+        assert (found.disk.format, found.disk.size) == ("raw", 9 * 512)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_content_tells_the_format(kind: str, make_disk: Callable[..., Path], tmp_path: Path) -> None:
-    disk = made(kind, make_disk(size=40), tmp_path / "named.txt")
-    assert checked(disk).format == FORMATS[kind][0]
+def test_a_word_does_not_make_it_so(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(seed("vdi"))
+    with pytest.raises(InvalidInputError, match="byte 0"), opened(path, "qcow2"):
+        pass
 
 
-def box(target: Path, members: dict[str, bytes], *, mode: str = "w:gz") -> Path:
-    with tarfile.open(target, mode) as archive:  # type: ignore[call-overload]  # the mode is a parameter
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return target
+# gzip windows
+
+LONG = 150 * MIB  # several points from which a gzip file can be read again
+LINE = b"%012d, and again\n"
 
 
-@pytest.mark.parametrize("mode", ["w:gz", "w"])
-def test_a_box_gives_its_disk(mode: str, make_disk: Callable[..., Path], tmp_path: Path) -> None:
-    vmdk = made("stream", make_disk(size=40), tmp_path / "disk.vmdk")
-    members = {"./metadata.json": b"{}", "./box.ovf": b"<x/>", "./box-disk001.vmdk": vmdk.read_bytes()}
-    seen: list[tuple[int, int]] = []
-    source = box(tmp_path / "some.box", members, mode=mode)
-    disk = unpacked(source, tmp_path, on_bytes=lambda done, total: seen.append((done, total)))
-    assert disk.format == "vmdk"
-    assert disk.path.read_bytes() == vmdk.read_bytes()
-    assert seen[-1][0] <= seen[-1][1] == source.stat().st_size
+def lines(start: int, length: int) -> bytes:
+    """What stands in the long file: its line n says n."""
+    width = len(LINE % 0)
+    first = start // width
+    text = b"".join(LINE % n for n in range(first, (start + length) // width + 1))
+    return text[start - first * width :][:length]
 
 
-def vmdk_with(tmp_path: Path, old: bytes, new: bytes) -> Path:
-    empty = tmp_path / "empty.raw"
-    empty.write_bytes(bytes(MIB))
-    path = made("sparse", empty, tmp_path / "bad.vmdk")
-    content = path.read_bytes()
-    assert old in content[:4096]
-    path.write_bytes(content.replace(old, new.ljust(len(old)), 1))
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("long") / "file.gz"
+    whole = lines(0, LONG)
+    with path.open("wb") as stream:
+        for start in range(0, LONG, 40 * MIB):  # in members of unequal length
+            stream.write(gzip.compress(whole[start : start + 40 * MIB], 1))
     return path
 
 
-def qcow2_with(tmp_path: Path, place: int, form: str, value: int) -> Path:
-    sh("qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "bad.qcow2", "1M")
-    content = bytearray((tmp_path / "bad.qcow2").read_bytes())
-    struct.pack_into(form, content, place, value)
-    (tmp_path / "bad.qcow2").write_bytes(content)
-    return tmp_path / "bad.qcow2"
-
-
-def vdi_with(tmp_path: Path, kind: int) -> Path:
-    sh("qemu-img", "create", "-q", "-f", "vdi", tmp_path / "bad.vdi", "1M")
-    content = bytearray((tmp_path / "bad.vdi").read_bytes())
-    struct.pack_into("<I", content, 76, kind)
-    (tmp_path / "bad.vdi").write_bytes(content)
-    return tmp_path / "bad.vdi"
-
-
-def descriptor(tmp_path: Path) -> Path:
-    text = '# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 8 FLAT "/etc/shadow" 0\n'
-    (tmp_path / "flat.vmdk").write_text(text)
-    return tmp_path / "flat.vmdk"
-
-
-def written(tmp_path: Path, content: bytes) -> Path:
-    (tmp_path / "file").write_bytes(content)
-    return tmp_path / "file"
-
-
-HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "vmdk descriptor": (descriptor, "only names other files"),
-    "vmdk difference": (lambda p: vmdk_with(p, b"parentCID=ffffffff", b"parentCID=0badcafe"), "the difference from"),
-    "vmdk flat": (lambda p: vmdk_with(p, b'createType="monolithicSparse"', b'createType="monolithicFlat"'), "of type"),
-    "vmdk elsewhere": (lambda p: vmdk_with(p, b'SPARSE "bad.vmdk"', b'SPARSE "/etc/pass'), "names other files"),
-    "vmdk no capacity": (lambda p: written(p, b"KDMV" + bytes(1020)), "has no sound header"),
-    "qcow2 backing": (lambda p: qcow2_with(p, 8, ">Q", 512), "needs a backing file"),
-    "qcow2 encrypted": (lambda p: qcow2_with(p, 32, ">I", 1), "is encrypted"),
-    "qcow2 data file": (lambda p: qcow2_with(p, 72, ">Q", 4), "keeps its data in another file"),
-    "vdi difference": (lambda p: vdi_with(p, 4), "the difference from"),
-    "raw odd": (lambda p: written(p, bytes(510) + b"\x55\xaa" + b"x"), "not a whole number"),
-    "text": (lambda p: written(p, b"hello"), "no disk that we know"),
-    "empty": (lambda p: written(p, b""), "no disk that we know"),
-    "not there": (lambda p: p / "nowhere", "There is no file"),
-    "tar absolute": (lambda p: box(p / "x.box", {"/etc/shadow.vmdk": b""}), "points outside"),
-    "tar parent": (lambda p: box(p / "x.box", {"a/../../x.vmdk": b""}), "points outside"),
-    "tar without": (lambda p: box(p / "x.box", {"metadata.json": b"{}"}), "holds no disk"),
-    "tar two": (lambda p: box(p / "x.box", {"a.vmdk": b"", "b.vmdk": b""}), "more than one disk"),
-    "gzip cut": (lambda p: written(p, b"\x1f\x8b\x08\x00garbage"), "cannot be unpacked"),
+ORDERS: dict[str, list[int]] = {
+    "forward": [*range(0, LONG - MIB, 7 * MIB)],
+    "backward": [*range(LONG - MIB, 0, -31 * MIB)],
+    "to and fro": [0, LONG - 10, 5, 90 * MIB, 89 * MIB, 33 * MIB, LONG - 10, 0],
+    "at random": random.Random(5).sample(range(LONG - MIB), 12),  # noqa: S311  # no secret
 }
 
 
-@pytest.mark.parametrize("case", HOSTILE)
-def test_what_is_not_safe_is_refused(case: str, tmp_path: Path) -> None:
-    make, reason = HOSTILE[case]
-    source = make(tmp_path)
-    with pytest.raises(InvalidInputError, match=reason):
-        unpacked(source, tmp_path, on_bytes=silent)
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_gzip_file_is_read_anywhere(order: str, long_file: Path) -> None:
+    with opened_file(long_file) as file:
+        window = inflated(file)
+        for place in ORDERS[order]:
+            length = min(70_000, LONG - place)
+            assert window.pread(place, length) == lines(place, length)
 
 
-def test_a_link_in_a_box_is_refused(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "x.box", "w") as archive:
-        member = tarfile.TarInfo("disk.vmdk")
-        member.type, member.linkname = tarfile.SYMTYPE, "/etc/shadow"
-        archive.addfile(member)
-    with pytest.raises(InvalidInputError, match="no ordinary file"):
-        unpacked(tmp_path / "x.box", tmp_path, on_bytes=silent)
+@pytest.mark.parametrize(("place", "length"), [(LONG - 5, 6), (LONG, 1), (2**62, 1), (-1, 1), (0, -1), (2**63 - 1, 2)])
+def test_beyond_the_end_of_a_gzip_file(place: int, length: int, long_file: Path) -> None:
+    with opened_file(long_file) as file, pytest.raises(InvalidInputError, match=f"at byte {place} are wanted"):
+        inflated(file).pread(place, length)
+
+
+@pytest.mark.parametrize("what", ["pread", "part"])
+@pytest.mark.parametrize(("place", "length"), [(95, 6), (100, 1), (2**62, 1), (2**64, 1), (-1, 1), (0, -1), (0, 2**64)])
+def test_beyond_the_end_of_a_window(place: int, length: int, what: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(200)))
+    with opened_file(tmp_path / "file") as file:
+        window: Window = file.part("some", 50, 100)
+        assert window.part("less", 10, 5).pread(1, 3) == bytes([61, 62, 63])
+        with pytest.raises(InvalidInputError, match=f"some is cut off or wrong: {length} bytes at byte {place}"):
+            window.pread(place, length) if what == "pread" else window.part("more", place, length)
+
+
+def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(1000))
+    with opened_file(tmp_path / "file") as file:
+        assert isinstance(file, FileWindow)
+        (tmp_path / "file").write_bytes(bytes(300))
+        with pytest.raises(InvalidInputError, match="is cut off"):
+            file.pread(100, 500)

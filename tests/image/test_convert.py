@@ -1,57 +1,150 @@
-"""`image convert` on real disks, and what a build says before it does anything."""
+"""`image convert` and `image shrink` as people run them, and what a build says before it does anything."""
 
+import hashlib
+import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from provision.errors import InvalidInputError, PreflightError
 from provision.progress import Silent
-from provision.workflows.image import BOX_PROGRAMS, build_image, check_programs, convert_image
+from provision.workflows.image import BOX_PROGRAMS, build_image, check_programs
 
 CLI = [sys.executable, "-c", "from provision.cli import main; main()", "image"]
+MIB = 2**20
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
+    """A raw disk of 40 MiB: a partition table's mark, text, noise, and zeros between them."""
     path = tmp_path / "disk.raw"
-    path.write_bytes(b"x" * 510 + b"\x55\xaa" + bytes(20 * 2**20) + b"y" * 512)
+    noise = hashlib.shake_128(b"noise").digest(3 * MIB)
+    path.write_bytes(b"x" * 510 + b"\x55\xaa" + bytes(20 * MIB) + b"text " * MIB + noise + bytes(12 * MIB - 512))
     return path
 
 
-@pytest.mark.parametrize("form", ["raw", "qcow2"])
-def test_the_copy_is_identical(form: str, disk: Path, tmp_path: Path) -> None:
-    vmdk, target = tmp_path / "disk.vmdk", tmp_path / "target"
+@pytest.fixture
+def box(disk: Path, tmp_path: Path) -> Path:
+    """The disk as Vagrant has it: a tar with a streamOptimized VMDK."""
+    vmdk = tmp_path / "box-disk001.vmdk"
     stream = ["-O", "vmdk", "-o", "subformat=streamOptimized"]
     subprocess.run(["qemu-img", "convert", "-f", "raw", *stream, str(disk), str(vmdk)], check=True)
-    done = subprocess.run(
-        [*CLI, "convert", str(vmdk), str(target), "--format", form], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / "course.box", "w") as archive:
+        archive.add(vmdk, "./box-disk001.vmdk")
+    vmdk.unlink()
+    return tmp_path / "course.box"
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*CLI, *map(str, words)], capture_output=True, text=True, check=False)
+
+
+def same(disk: Path, target: Path, form: str) -> bool:
     compare = ["qemu-img", "compare", "-f", "raw", "-F", form, str(disk), str(target)]
-    assert subprocess.run(compare, check=False, capture_output=True).returncode == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.raw", "disk.vmdk", "target"]
+    if form == "qcow2":
+        subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", str(target)], check=True)
+    return subprocess.run(compare, check=False, capture_output=True).returncode == 0
 
 
-def test_a_refused_source_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "evil.vmdk").write_text('# Disk DescriptorFile\nRW 8 FLAT "/etc/shadow" 0\n')
-    command = [*CLI, "convert", str(tmp_path / "evil.vmdk"), str(tmp_path / "target")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "only names other files" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["evil.vmdk"]
+WAYS: dict[str, tuple[str, list[str]]] = {
+    "raw": ("raw", ["--format", "raw"]),
+    "wrapped": ("qcow2", []),
+    "wrapped unseen": ("qcow2", ["--no-verify"]),
+    "zstd": ("qcow2", ["--reencode", "zstd"]),
+    "zlib": ("qcow2", ["--reencode", "zlib"]),
+    "not packed": ("qcow2", ["--no-compress"]),
+}
 
 
-def test_a_failed_copy_leaves_nothing(disk: Path, tmp_path: Path) -> None:
-    target = tmp_path / "nowhere" / "target"
-    with pytest.raises(InvalidInputError, match="There is no folder"):
-        convert_image(disk, target, "raw", Silent())
+@pytest.mark.parametrize("way", WAYS)
+def test_the_copy_is_identical(way: str, disk: Path, box: Path, tmp_path: Path) -> None:
+    form, options = WAYS[way]
+    done = run("convert", box, tmp_path / "target", *options)
+    assert done.returncode == 0, done.stderr
+    assert ("Wrapping" in done.stderr) == way.startswith("wrapped")
+    assert same(disk, tmp_path / "target", form)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["course.box", "disk.raw", "target"]
+
+
+def test_a_wrapped_image_is_no_larger_than_its_source(box: Path, tmp_path: Path) -> None:
+    assert run("convert", box, tmp_path / "target").returncode == 0
+    tables = 5 * 65536  # header, refcounts and mappings of a disk this small
+    assert (tmp_path / "target").stat().st_size <= box.stat().st_size + tables
+
+
+def test_the_sum_is_that_of_the_file(disk: Path, tmp_path: Path) -> None:
+    done = run("convert", disk, tmp_path / "target", "--sha256")
+    assert done.stdout.split() == [
+        hashlib.sha256((tmp_path / "target").read_bytes()).hexdigest(),
+        str(tmp_path / "target"),
+    ]
+
+
+def test_the_same_source_makes_the_same_bytes(box: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert run("convert", box, tmp_path / name, "--reencode", "zstd").returncode == 0
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+REFUSED: dict[str, tuple[list[str], str]] = {
+    "no folder": (["disk.raw", "nowhere/target"], "There is no folder"),
+    "a folder": (["disk.raw", "."], "is a folder"),
+    "itself": (["disk.raw", "disk.raw"], "is the source itself"),
+    "no source": (["nothing.box", "target"], "There is no file"),
+    "a text": (["text", "target"], "is no disk that we know"),
+    "cannot be shrunk": (["disk.raw", "target", "--shrink"], "artition 1"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_leaves_nothing(case: str, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text").write_text("hello " * 1000)
+    monkeypatch.chdir(tmp_path)
+    words, reason = REFUSED[case]
+    before = hashlib.sha256(disk.read_bytes()).digest()
+    done = run("convert", *words)
+    assert done.returncode == 2, done.stderr
+    assert reason in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.raw", "text"]
+    assert hashlib.sha256(disk.read_bytes()).digest() == before
+
+
+def test_a_target_that_is_there_stays_until_the_new_one_is_complete(disk: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("precious")
+    with disk.open("r+b") as stream:
+        stream.truncate(30 * MIB + 1)
+    assert run("convert", disk, target).returncode == 2
+    assert target.read_text() == "precious"
+    with disk.open("r+b") as stream:
+        stream.truncate(30 * MIB)
+    assert run("convert", disk, target, "--format", "raw").returncode == 0
+    assert same(disk, target, "raw")
+
+
+def test_a_killed_run_is_taken_up_by_the_next(tmp_path: Path) -> None:
+    source, target = tmp_path / "large.raw", tmp_path / "target"
+    with source.open("wb") as stream:
+        stream.write(b"x" * 510 + b"\x55\xaa" + hashlib.shake_128(b"large").digest(60 * MIB) * 10)
+    with subprocess.Popen([*CLI, "convert", str(source), str(target), "--reencode", "zlib"]) as killed:
+        unfinished = tmp_path / ".target.unfinished"
+        while not unfinished.exists() or unfinished.stat().st_size < MIB:
+            assert killed.poll() is None
+        killed.send_signal(signal.SIGKILL)
+    assert unfinished.exists()
+    assert not target.exists()
+    done = run("convert", source, target, "--format", "raw")
+    assert done.returncode == 0, done.stderr
+    assert not unfinished.exists()
+    assert same(source, target, "raw")
 
 
 def test_missing_programs_are_named_as_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PreflightError, match=r"mmdebstrap.*qemu-utils.*systemd-container") as caught:
+    with pytest.raises(PreflightError, match=r"mmdebstrap.*systemd-container") as caught:
         check_programs(BOX_PROGRAMS)
     assert str(caught.value.hint).startswith("apt-get install ")
 

@@ -1,0 +1,224 @@
+"""Who runs against whom, and what we claim of it."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Literal, NamedTuple
+
+from measure import MIB, Contestant, Measured
+from samples import MEMBER, Sample
+
+PROVISION = Path(sys.executable).with_name("provision")
+LARGE = ", large disk"  # what the name of a contestant ends in that converts the larger disk
+
+Results = Mapping[str, Measured]
+
+
+class Claim(NamedTuple):
+    """`value` of the results is to be at most, or at least, `bound`."""
+
+    text: str
+    value: Callable[[Results], float]
+    sign: Literal["<=", ">="]
+    bound: float
+
+    def holds(self, results: Results) -> bool:
+        """Whether the claim is true."""
+        value = self.value(results)
+        return value <= self.bound if self.sign == "<=" else value >= self.bound
+
+
+@dataclass(frozen=True)
+class Race:
+    """Commands that run in turns, and what is claimed of them."""
+
+    title: str
+    contestants: Sequence[Contestant]
+    claims: Sequence[Claim] = ()
+
+
+def cost(name: str, what: str, unit: float = 1) -> Callable[[Results], float]:
+    """What contestant `name` took of `what` (a field of Measured), in units of `unit`."""
+    return lambda found: float(getattr(found[name], what)) / unit
+
+
+def ratio(name: str, other: str, what: str) -> Callable[[Results], float]:
+    """What `name` took of `what`, as a share of what `other` took."""
+    return lambda found: cost(name, what)(found) / cost(other, what)(found)
+
+
+def speed(name: str, other: str, bound: float) -> Claim:
+    """`name` is at least `bound` times as quick as `other`."""
+    return Claim(f"speed of {name}: times {other}", ratio(other, name, "wall"), ">=", bound)
+
+
+def effort(name: str, other: str, bound: float) -> Claim:
+    """`name` takes at most `bound` of the CPU seconds of `other`."""
+    return Claim(f"CPU of {name}: share of {other}", ratio(name, other, "cpu"), "<=", bound)
+
+
+def memory(name: str) -> Claim:
+    """`name` has at most 64 MiB of its own."""
+    return Claim(f"anonymous MiB of {name}", cost(name, "anonymous", MIB), "<=", 64)
+
+
+def general(*names: str) -> list[Claim]:
+    """What is claimed of every conversion: its memory, and that a larger disk with the same files costs the same."""
+    return [
+        claim
+        for name in names
+        for claim in (
+            memory(name),
+            memory(name + LARGE),
+            Claim(f"wall of {name}{LARGE}: times the small one's", ratio(name + LARGE, name, "wall"), "<=", 1.1),
+            Claim(f"CPU of {name}{LARGE}: times the small one's", ratio(name + LARGE, name, "cpu"), "<=", 1.1),
+        )
+    ]
+
+
+def convert(name: str, source: Path, target: Path, *options: str, equals: Path | None = None) -> Contestant:
+    """A conversion by us."""
+    return Contestant(name, [PROVISION, "image", "convert", *options, source, target], source, [target], equals)
+
+
+def qemu(name: str, source: Path, target: Path, *options: str) -> Contestant:
+    """A conversion of a VMDK by qemu-img."""
+    return Contestant(name, ["qemu-img", "convert", "-f", "vmdk", *options, source, target], source, [target])
+
+
+def _q(path: Path) -> str:
+    return quote(str(path))
+
+
+def box_to_qcow2(work: Path, small: Sample, large: Sample) -> Race:
+    """Wrapping, against a plain copy and against qemu-img."""
+    out, wrapped, unverified = work / "out.qcow2", "wrapped", "wrapped unverified"
+    zstd, zlib = "qemu-img -c zstd", "qemu-img -c zlib"
+    return Race(
+        ".box to compressed qcow2",
+        [
+            convert(wrapped, small.box, out, equals=small.raw),
+            convert(unverified, small.box, out, "--no-verify"),
+            Contestant("cp of the VMDK", ["cp", small.vmdk, work / "copy.vmdk"], small.vmdk, [work / "copy.vmdk"]),
+            convert(wrapped + LARGE, large.box, out, equals=large.raw),
+            convert(unverified + LARGE, large.box, out, "--no-verify"),
+            qemu(zstd, small.vmdk, out, "-O", "qcow2", "-c", "-o", "compression_type=zstd"),
+            qemu(zlib, small.vmdk, out, "-O", "qcow2", "-c"),
+        ],
+        [
+            speed(unverified, "cp of the VMDK", 0.8),
+            speed(wrapped, "cp of the VMDK", 0.8),
+            effort(unverified, zstd, 1 / 15),
+            effort(wrapped, zstd, 1 / 15),
+            *general(wrapped, unverified),
+        ],
+    )
+
+
+def box_to_raw(work: Path, small: Sample, large: Sample) -> Race:
+    """Inflating to a sparse file."""
+    out, ours, alone, both = work / "out.raw", "raw", "qemu-img of the VMDK", "tar x and qemu-img"
+    vmdk = work / MEMBER
+    script = f"tar xf {_q(small.box)} -C {_q(work)} {MEMBER} && qemu-img convert -f vmdk -O raw {_q(vmdk)} {_q(out)}"
+    return Race(
+        ".box to sparse raw",
+        [
+            convert(ours, small.box, out, "--format", "raw", equals=small.raw),
+            qemu(alone, small.vmdk, out, "-O", "raw"),
+            Contestant(both, ["sh", "-c", script], small.box, [out, vmdk]),
+            convert(ours + LARGE, large.box, out, "--format", "raw", equals=large.raw),
+        ],
+        [speed(ours, alone, 3.5), speed(ours, both, 3.5), effort(ours, alone, 0.42), *general(ours)],
+    )
+
+
+def stored_to_raw(work: Path, small: Sample, large: Sample) -> Race:
+    """What is stored as it is, against dd of as many bytes as the disk has data."""
+    out, copied = work / "out.raw", work / "dd.raw"
+    count = small.raw.stat().st_blocks * 512 // MIB
+    contestants = [
+        Contestant("dd", ["dd", f"if={small.vdi}", f"of={copied}", "bs=1M", f"count={count}"], small.vdi, [copied])
+    ]
+    for end, disk in (("", small), (LARGE, large)):
+        for name, source in (("vdi", disk.vdi), ("monolithicSparse", disk.sparse)):
+            contestants.append(convert(name + end, source, out, "--format", "raw", equals=disk.raw))
+    return Race(
+        ".vdi and monolithicSparse to sparse raw",
+        contestants,
+        [speed("vdi", "dd", 0.9), speed("monolithicSparse", "dd", 0.9), *general("vdi", "monolithicSparse")],
+    )
+
+
+def gz_to_qcow2(work: Path, small: Sample, large: Sample) -> Race:
+    """A gzipped box."""
+    out, ours, usual = work / "out.qcow2", "wrapped", "gunzip, tar and qemu-img -c"
+    vmdk = work / MEMBER
+    unpack = f"gunzip -c {_q(small.box_gz)} | tar xf - -C {_q(work)} {MEMBER}"
+    script = f"{unpack} && qemu-img convert -f vmdk -O qcow2 -c {_q(vmdk)} {_q(out)}"
+    return Race(
+        ".box.gz to compressed qcow2",
+        [
+            convert(ours, small.box_gz, out, equals=small.raw),
+            convert(ours + LARGE, large.box_gz, out, equals=large.raw),
+            Contestant(usual, ["sh", "-c", script], small.box_gz, [out, vmdk]),
+        ],
+        [speed(ours, usual, 5), *general(ours)],
+    )
+
+
+def shared_to_raw(folder: Path, small: Sample) -> Race:
+    """The same where the file system can share blocks: source and target lie in `folder`."""
+    sources = {"vdi": folder / small.vdi.name, "monolithicSparse": folder / small.sparse.name}
+    return Race(
+        ".vdi and monolithicSparse to sparse raw on XFS",
+        [
+            convert(name, source, folder / "out.raw", "--format", "raw", equals=small.raw)
+            for name, source in sources.items()
+        ],
+        [Claim(f"seconds of {name}", cost(name, "wall"), "<=", 0.3) for name in sources],
+    )
+
+
+def upload(small: Sample, environment: Mapping[str, str], bodies: Sequence[int]) -> Race:
+    """A whole upload to a cloud that keeps nothing; `bodies` are the lengths of what it got."""
+    name = "upload"
+    contestants = [
+        Contestant(end, [PROVISION, "image", "upload", source, "bench"], source, environment=environment)
+        for end, source in ((f"{name} of .box.gz", small.box_gz), (name, small.box))
+    ]
+    return Race(
+        "Upload to an image service that keeps nothing",
+        contestants,
+        [
+            Claim("bytes sent: times the VMDK's", lambda _: bodies[-1] / small.vmdk.stat().st_size, "<=", 1.005),
+            *(Claim(f"MiB written by {each.name}", cost(each.name, "written", MIB), "<=", 0.1) for each in contestants),
+            *(memory(each.name) for each in contestants),
+        ],
+    )
+
+
+def shrink(work: Path, small: Sample) -> Race:
+    """Shrinking, against the conversion that it begins with."""
+    out, whole, shrunk = work / "out.raw", "convert", "shrink"
+    tenth = small.raw.stat().st_blocks * 512 / 10 / MIB
+    return Race(
+        ".vdi to the smallest raw",
+        [
+            convert(whole, small.vdi, out, "--format", "raw"),
+            Contestant(shrunk, [PROVISION, "image", "shrink", "--format", "raw", small.vdi, out], small.vdi, [out]),
+        ],
+        [Claim("MiB written by the shrink itself", lambda found: more(found, shrunk, whole) / MIB, "<=", tenth)],
+    )
+
+
+def more(found: Results, name: str, other: str) -> float:
+    """How many bytes `name` wrote more than `other`."""
+    return found[name].written - found[other].written
+
+
+def start() -> Race:
+    """How long Python and the command line take before anything is done."""
+    command: list[str | Path] = [PROVISION, "image", "convert", "--help"]
+    return Race("Start-up, which is in every row of ours", [Contestant("--help", command)])

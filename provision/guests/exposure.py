@@ -1,0 +1,194 @@
+"""What makes a guest unsafe once it can be reached: identities, keys and passwords that others have, open services."""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator
+
+from provision.errors import InvalidInputError
+from provision.guests.files import Files, found, lines, text
+from provision.guests.findings import MINOR, REMOVED_USERS, REPLACED_UNITS, SERIOUS, Finding, in_removed_home
+from provision.guests.passwords import has_password, is_open, known_password
+from provision.guests.system import System, accounts
+
+# Of the keys that hashicorp/vagrant publishes (keys/vagrant.pub.rsa, .ed25519), as `ssh-keygen -l` shows them.
+VAGRANT_KEYS = {"1M4RzhMyWuFS/86uPY/ce2prh/dVTHW7iD2RhpquOZA", "WkvqjnyPAeC0cbPErYiGP9vqHdgL1MqqvPdIe3lvHgI"}
+ACCOUNTS_TRIED = 8
+
+_EVERYWHERE = r"(?:0\.0\.0\.0|\*|\[?::\]?)"
+_OPEN_WORD = re.compile(rf"(?:^|[\s=\"'])({_EVERYWHERE}(?::\d+)?|--bind_ip_all)(?=$|[\s\"'])")
+_STARTS = re.compile(r"^(?:Exec(?:Start|StartPre|StartPost)|Environment)=(.*)$", re.MULTILINE)
+_UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+# Settings of services that say where to listen.
+_KEY, _IS = r"^[ \t]*", r"[ \t]*=[ \t]*"
+_SETTINGS = (
+    (
+        "PostgreSQL",
+        "/etc/postgresql/*/*/postgresql.conf",
+        rf"{_KEY}listen_addresses{_IS}'(?:[^',\n]+,)* *{_EVERYWHERE}",
+    ),
+    ("MySQL", "/etc/mysql/my.cnf", rf"{_KEY}bind-address{_IS}{_EVERYWHERE} *$"),
+    ("MySQL", "/etc/mysql/*.d/*.cnf", rf"{_KEY}bind-address{_IS}{_EVERYWHERE} *$"),
+    ("MongoDB", "/etc/mongod.conf", rf"{_KEY}bindIp(?:All: *true|: *['\"]?(?:[^,\n]+,)*{_EVERYWHERE})"),
+    ("MongoDB", "/etc/mongodb.conf", rf"{_KEY}bind_ip{_IS}{_EVERYWHERE}"),
+    ("Redis", "/etc/redis/redis.conf", rf"{_KEY}bind +(?:[^ \n]+ +){{0,9}}?-?{_EVERYWHERE}(?: |$)"),
+    ("Elasticsearch", "/etc/elasticsearch/elasticsearch.yml", rf"{_KEY}network\.host: *['\"]?{_EVERYWHERE}"),
+    ("OpenRefine", "/etc/openrefine/refine.ini", rf"{_KEY}REFINE_(?:HOST|INTERFACE){_IS}{_EVERYWHERE}"),
+)
+_JUPYTER = re.compile(
+    rf"^[ \t]*(?:c\.\w+\.ip[ \t]*=[ \t]*['\"](?:{_EVERYWHERE})?['\"]|\"ip\"[ \t]*:[ \t]*\"(?:{_EVERYWHERE})?\")", re.M
+)
+_JUPYTER_FOLDERS = ("/etc/jupyter", "/usr/local/etc/jupyter", "/root/.jupyter", "/home/*/.jupyter")
+_JUPYTER_BAKED = "/etc/jupyter/jupyter_server_config.py"
+
+
+def fixed_machine_id(files: Files, _system: System) -> Iterator[Finding]:
+    """A machine-id that every copy shares."""
+    paths = [path for path in ("/etc/machine-id", "/var/lib/dbus/machine-id") if _machine_id(files, path)]
+    if paths:
+        yield Finding(
+            "fixed_machine_id",
+            MINOR,
+            "Every copy has the same machine-id: DHCP servers and journals take them for one machine.",
+            tuple(paths),
+            True,
+            "It empties it; each copy makes its own when it starts.",
+        )
+
+
+def _machine_id(files: Files, path: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{32}\s*", text(files, path)) is not None
+
+
+def fixed_host_keys(files: Files, _system: System) -> Iterator[Finding]:
+    """SSH host keys that every copy, and everybody with the box, has."""
+    keys = tuple(path for path in found(files, "/etc/ssh/ssh_host_*") if not path.endswith(".pub"))
+    if keys:
+        yield Finding(
+            "fixed_host_keys",
+            SERIOUS,
+            "Every copy has the same SSH host keys: whoever has the box can pose as any student's machine.",
+            keys,
+            True,
+            "It removes them; each copy makes its own when it starts.",
+        )
+
+
+def vagrant_key(files: Files, _system: System) -> Iterator[Finding]:
+    """The key that Vagrant publishes: everybody has its other half."""
+    homes = {"/root", *(account.home.rstrip("/") for account in accounts(files)), *found(files, "/home/*")}
+    paths = [path for home in sorted(homes) for path in found(files, f"{home}/.ssh/authorized_keys*")]
+    paths += found(files, "/etc/ssh/authorized_keys/*")
+    seen = tuple(path for path in dict.fromkeys(paths) if any(map(_is_public, lines(files, path))))
+    left = [path for path in seen if not in_removed_home(path) and not path.startswith("/root/")]
+    if seen:
+        yield Finding(
+            "vagrant_key",
+            SERIOUS,
+            "Vagrant's insecure public key is accepted: anybody who reaches the machine can log in.",
+            seen,
+            not left,
+            f"It leaves {', '.join(left)}: take the key out of the box."
+            if left
+            else "It removes the account or its keys.",
+        )
+
+
+def _is_public(line: str) -> bool:
+    for word in line.split():
+        try:
+            digest = hashlib.sha256(base64.b64decode(word, validate=True)).digest()
+        except (binascii.Error, ValueError):
+            continue
+        if base64.b64encode(digest).decode().rstrip("=") in VAGRANT_KEYS:
+            return True
+    return False
+
+
+def passwords(files: Files, _system: System) -> Iterator[Finding]:
+    """Accounts whose password is none, or one that everybody tries first."""
+    everyone = accounts(files)
+    for account in everyone:
+        if is_open(account):
+            yield _password("empty_password", f"{account.name} needs no password", account.name, account.file)
+    problems = []
+    for account in [account for account in everyone if has_password(account)][:ACCOUNTS_TRIED]:
+        try:
+            word = known_password(account)
+        except InvalidInputError as exc:
+            problems.append(exc.message)
+            continue
+        if word is not None:
+            yield _password("known_password", f"{account.name}'s password is {word!r}", account.name, account.file)
+    if problems:
+        raise InvalidInputError("; ".join(problems))
+
+
+def _password(name: str, what: str, account: str, file: str) -> Finding:
+    removed = account in REMOVED_USERS
+    return Finding(
+        name,
+        SERIOUS,
+        f"{what}: anybody can become this user.",
+        (file,),
+        removed or account == "root",
+        "It removes the account."
+        if removed
+        else "It locks root."
+        if account == "root"
+        else "It locks only the course's own user and root; sshd takes no passwords. Lock this one in the box.",
+    )
+
+
+def listens_everywhere(files: Files, _system: System) -> Iterator[Finding]:
+    """Services that answer on every address; sshd and web servers are meant to."""
+    for unit, path, words in _open_units(files):
+        yield _listens(unit, path, f"with {words}", unit in REPLACED_UNITS)
+    for service, pattern, words in _SETTINGS:
+        for path in found(files, pattern):
+            if line := re.search(words, text(files, path), re.MULTILINE):
+                yield _listens(service, path, f"by {line[0].strip()}", False)
+    for folder in _JUPYTER_FOLDERS:
+        for path in found(files, f"{folder}/jupyter*_config.*"):
+            if line := _JUPYTER.search(text(files, path)):
+                replaced = path == _JUPYTER_BAKED or in_removed_home(path)
+                yield _listens("Jupyter", path, f"by {line[0].strip()}", replaced)
+
+
+def _open_units(files: Files) -> Iterator[tuple[str, str, str]]:
+    """(unit, file, words) of the enabled units whose commands listen everywhere."""
+    wanted = {path.rpartition("/")[2] for path in found(files, "/etc/systemd/system/*.wants/*.service")}
+    for unit in sorted(wanted):
+        paths = [f"{folder}/{unit}" for folder in _UNITS if unit in files.names(folder)][:1]  # the first one counts
+        for path in paths:
+            for command in _STARTS.findall(text(files, path).replace("\\\n", " ")):
+                if words := _OPEN_WORD.search(command):
+                    yield unit, path, words[1]
+                    break
+
+
+def _listens(service: str, path: str, words: str, fixed: bool) -> Finding:
+    return Finding(
+        "listens_everywhere",
+        SERIOUS,
+        f"{service} listens on all addresses {words}: who reaches the machine reaches it, and it may ask no password.",
+        (path,),
+        fixed,
+        "It is replaced or removed." if fixed else "It is left as it is. Let it listen on 127.0.0.1 in the box.",
+    )
+
+
+def guest_additions(files: Files, _system: System) -> Iterator[Finding]:
+    """VirtualBox's drivers and services."""
+    units = found(files, "/etc/systemd/system/*.wants/vbox*.service")
+    programs = [path for path in ("/usr/sbin/VBoxService", "/opt/VBoxGuestAdditions*") for path in found(files, path)]
+    if units or programs:
+        yield Finding(
+            "guest_additions",
+            MINOR,
+            "VirtualBox's guest additions are installed: they do nothing on a cloud but take time when it starts.",
+            (*units, *programs),
+            False,
+            "It leaves them. Remove virtualbox-guest-utils, or run vbox-uninstall-guest-additions, in the box.",
+        )

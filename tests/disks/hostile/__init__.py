@@ -1,0 +1,1 @@
+"""Broken and malicious disk files, each made on the spot."""

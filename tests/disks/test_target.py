@@ -1,0 +1,111 @@
+"""A target has its name only when it is complete, whatever happens while it is written."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from provision.errors import InvalidInputError
+from provision.progress import Silent
+from provision.workflows.convert import Wish, convert_image
+from tests.disks.conftest import MIB, sh
+
+PROVISION = Path(sys.executable).with_name("provision")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A raw disk of noise that takes a second to pack."""
+    (tmp_path / "source").write_bytes(os.urandom(MIB) * 64)
+    with (tmp_path / "source").open("r+b") as stream:
+        stream.write(bytes(510) + b"\x55\xaa")
+    return tmp_path / "source"
+
+
+def busy(folder: Path) -> Path:
+    (folder / "elsewhere").write_bytes(b"kept")
+    (folder / ".target.unfinished").symlink_to("elsewhere")
+    return folder / "target"
+
+
+def made(make: Callable[[Path], object]) -> Callable[[Path], Path]:
+    def target(folder: Path) -> Path:
+        make(folder / "target")
+        return folder / "target"
+
+    return target
+
+
+TARGETS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "a folder": (made(lambda path: path.mkdir()), "is a folder"),
+    "in no folder": (lambda folder: folder / "nowhere" / "target", "There is no folder"),
+    "below a file": (lambda folder: folder / "source" / "target", "There is no folder"),
+    "the source": (lambda folder: folder / "source", "is the source itself"),
+    "a link to the source": (made(lambda path: path.symlink_to("source")), "is the source itself"),
+    "a pipe": (made(os.mkfifo), "no ordinary file"),
+    "a device": (made(lambda path: os.mknod(path, 0o20666, os.makedev(1, 3))), "no ordinary file"),
+    "a name too long": (lambda folder: folder / ("x" * 250), "cannot be written"),
+    "a name far too long": (lambda folder: folder / ("x" * 300), "cannot be written"),
+    "a link in its way": (busy, "cannot be written"),
+}
+
+
+@pytest.mark.parametrize("case", TARGETS)
+def test_no_target(case: str, source: Path) -> None:
+    make, says = TARGETS[case]
+    target = make(source.parent)
+    before = {path: path.lstat().st_mtime_ns for path in source.parent.iterdir()}
+    with pytest.raises(InvalidInputError, match=says):
+        convert_image(source, target, Wish(), Silent())
+    assert {path: path.lstat().st_mtime_ns for path in source.parent.iterdir()} == before
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for 2 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if os.getuid():
+        pytest.skip("mounting one needs root")
+    sh("mount", "-t", "tmpfs", "-o", "size=2M", "tmpfs", folder)
+    yield folder
+    sh("umount", folder)
+
+
+@pytest.mark.parametrize("form", ["raw", "qcow2"])
+def test_a_full_disk(form: str, source: Path, small: Path) -> None:
+    done = subprocess.run(
+        [*command(source, small / "target"), "--format", form], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "There is no room for" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(small.iterdir()) == []
+
+
+def command(source: Path, target: Path) -> list[str | Path]:
+    return ["env", "--default-signal=INT", PROVISION, "image", "convert", source, target, "--reencode", "zlib"]
+
+
+@pytest.mark.parametrize(("end", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_ended_in_the_middle(end: signal.Signals, code: int, source: Path) -> None:
+    """Nothing stands under the name, and the next run succeeds and leaves nothing else."""
+    target, unfinished = source.with_name("target"), source.with_name(".target.unfinished")
+    with subprocess.Popen(command(source, target), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        until = monotonic() + 60
+        while monotonic() < until and not (unfinished.exists() and unfinished.stat().st_size):
+            sleep(0.01)
+        running.send_signal(end)
+        running.communicate(timeout=60)
+    assert running.returncode == code
+    assert not target.exists()
+    assert unfinished.exists() == (end is signal.SIGKILL)
+    subprocess.run(command(source, target), check=True, timeout=120, capture_output=True)
+    sh("qemu-img", "check", "-q", "-f", "qcow2", target)
+    assert "identical" in sh("qemu-img", "compare", "-f", "raw", "-F", "qcow2", source, target)
+    assert sorted(path.name for path in source.parent.iterdir()) == ["source", "target"]

@@ -1,0 +1,1 @@
+"""What reads files that strangers wrote, fed with anything."""
