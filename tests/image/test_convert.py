@@ -95,7 +95,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "itself": (["disk.raw", "disk.raw"], "is the source itself"),
     "no source": (["nothing.box", "target"], "There is no file"),
     "a text": (["text", "target"], "is no disk that we know"),
-    "cannot be shrunk": (["disk.raw", "target", "--shrink"], "artition 1"),
+    "cannot be shrunk": (["disk.raw", "target", "--shrink"], "artition"),
 }
 
 
