@@ -12,6 +12,7 @@ from provision.disks.unpack import Buffer
 
 BATCH = 2**20  # bytes of a batch, packed or unpacked
 _GAP = 2**14  # bytes between two extents that are read with them rather than passed over
+_VECTOR = 512  # buffers that are written at once; the system's limit is 1024
 WORKERS = min(8, len(os.sched_getaffinity(0)))  # more would break the bound on memory
 
 T = TypeVar("T")
@@ -38,6 +39,31 @@ def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def worked(work: Callable[[list[Read]], R], lots: Iterable[list[Extent]]) -> Iterator[R]:
+    """`work` in threads on the extents of each lot with their bytes; the results in order."""
+
+    def job(lot: list[Extent]) -> Callable[[], R]:
+        if all(extent.window.file is not None for extent in lot):
+            return lambda: work(read(lot))
+        found = read(lot)  # what is gzipped is read forward, by one thread
+        return lambda: work(found)
+
+    return in_order(lambda do: do(), map(job, lots))
+
+
+def put(file: int, buffers: Sequence[Buffer], place: int) -> int:
+    """Write all of `buffers` to `file` from byte `place` on; how many bytes that were."""
+    total = 0
+    for start in range(0, len(buffers), _VECTOR):
+        some = buffers[start : start + _VECTOR]
+        written, wanted = os.pwritev(file, some, place + total), sum(map(len, some))
+        rest = memoryview(b"".join(some))[written:] if written < wanted else memoryview(b"")
+        total += wanted
+        while rest:  # a signal, or a full disk: which, the next write tells
+            rest = rest[os.pwrite(file, rest, place + total - len(rest)) :]
+    return total
 
 
 def pieces(extents: Iterable[Extent], length: int) -> Iterator[Extent]:

@@ -5,12 +5,11 @@ stand in a qcow2 as they are, with tables that point behind each grain's marker 
 with a window of 4 KiB where the grain's may be 32; that works because it inflates a whole cluster into one buffer.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from provision.disks.extents import Disk, Extent, Packing, watched
-from provision.disks.pipeline import Read, batches, in_order, read
+from provision.disks.pipeline import Read, batches, in_order, put, worked
 from provision.disks.qcow2_tables import Tables
 from provision.disks.raw import read_raw
 from provision.disks.unpack import Buffer, squeeze, unpacked
@@ -18,7 +17,6 @@ from provision.disks.window import FileWindow
 
 BITS = 16  # a cluster of 64 KiB, as qemu-img makes them
 _ZLIB_HEAD, _ZLIB_TAIL = 2, 4  # bytes around the deflate stream
-_VECTOR = 512  # buffers that are written at once; the system's limit is 1024
 
 Cluster = tuple[int, Buffer]  # its number on the disk, and its content as it will lie in the file
 
@@ -52,14 +50,17 @@ class Stream:
 def write_qcow2(disk: Disk, file: int, how: Encoding) -> None:
     """Write `disk` to the empty `file`."""
     tables = _tables(disk, how)
-    end = tables.cluster
-    os.lseek(file, end, os.SEEK_SET)
-    for buffers in _data(disk, tables, how):
-        end += _write(file, buffers)
+    end = tables.cluster + sum(in_order(lambda job: put(file, *job), _placed(_data(disk, tables, how), tables.cluster)))
     finish = tables.finish(end)
     for part in finish.tail():
-        _write(file, [part])
-    os.pwrite(file, finish.head, 0)
+        end += put(file, [part], end)
+    put(file, [finish.head], 0)
+
+
+def _placed(lots: Iterator[list[Buffer]], place: int) -> Iterator[tuple[list[Buffer], int]]:
+    for buffers in lots:
+        yield buffers, place
+        place += sum(map(len, buffers))
 
 
 def stream_qcow2(disk: Disk, how: Encoding, on_bytes: Callable[[int, int], None] = lambda *_: None) -> Stream:
@@ -104,11 +105,11 @@ def _wrapped(disk: Disk, tables: Tables, how: Encoding) -> Iterator[list[Cluster
     """The grains as they are; then what has changed since, or fills no cluster, packed."""
     odd: list[Extent] = []
 
-    def lots() -> Iterator[list[Read]]:
+    def lots() -> Iterator[list[Extent]]:
         for batch in batches(disk.extents(), 1):
             odd.extend(extent for extent in batch if extent.length < tables.cluster)
             if whole := [extent for extent in batch if extent.length == tables.cluster]:
-                yield read(whole)
+                yield whole
 
     def wrap(lot: list[Read]) -> list[Cluster]:
         return [
@@ -117,7 +118,7 @@ def _wrapped(disk: Disk, tables: Tables, how: Encoding) -> Iterator[list[Cluster
             if not (how.verify or how.changed) or _stands(extent, packed, how.changed)
         ]
 
-    yield from in_order(wrap, lots())
+    yield from worked(wrap, lots())
     rest = read_raw(how.changed) if how.changed else replace(disk, extents=lambda: iter(odd))
     yield from _packed(rest, tables, tables.packing)
 
@@ -133,8 +134,7 @@ def _stands(extent: Extent, packed: Buffer, changed: FileWindow | None) -> bool:
 def _packed(disk: Disk, tables: Tables, packing: Packing) -> Iterator[list[Cluster]]:
     """The clusters of `disk` that `tables` lacks, packed."""
     extents = disk.extents() if disk.unit % tables.cluster == 0 else iter(sorted(disk.extents(), key=_offset))
-    lots = (read(batch) for batch in batches(extents, tables.cluster))
-    return in_order(lambda lot: _pack(lot, tables, packing), lots)
+    return worked(lambda lot: _pack(lot, tables, packing), batches(extents, tables.cluster))
 
 
 def _offset(extent: Extent) -> int:
@@ -159,16 +159,3 @@ def _pack(lot: list[Read], tables: Tables, packing: Packing) -> list[Cluster]:
     nothing = bytes(tables.cluster)
     kept = [(number, content) for number, content in clusters.items() if number not in tables and content != nothing]
     return kept if packing is Packing.STORED else [(number, squeeze(packing, content)) for number, content in kept]
-
-
-def _write(file: int, buffers: list[Buffer]) -> int:
-    """Write all of `buffers`; how many bytes that were."""
-    total = 0
-    for start in range(0, len(buffers), _VECTOR):
-        some = buffers[start : start + _VECTOR]
-        wanted, written = sum(map(len, some)), os.writev(file, some)
-        total += wanted
-        rest = memoryview(b"".join(some))[written:] if written < wanted else memoryview(b"")
-        while rest:  # a signal, or a full disk: which, the next write tells
-            rest = rest[os.write(file, rest) :]
-    return total
