@@ -1,1 +1,1 @@
-"""VirtualBox and cloud disk formats: read, check, shrink, write."""
+"""Disks: read as extents (formats), written (writers), looked into (inside), made smaller (resize)."""

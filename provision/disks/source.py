@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision.disks.archive import is_tar, read_archive
-from provision.disks.descriptor import DESCRIPTOR_MAGIC
 from provision.disks.extents import Disk, Extent
-from provision.disks.flat import read_flat
-from provision.disks.qcow2 import read_qcow2
-from provision.disks.raw import read_raw
-from provision.disks.vdi import read_vdi
-from provision.disks.vmdk import read_vmdk
+from provision.disks.formats.descriptor import DESCRIPTOR_MAGIC
+from provision.disks.formats.flat import read_flat
+from provision.disks.formats.qcow2 import read_qcow2
+from provision.disks.formats.raw import read_raw
+from provision.disks.formats.vdi import read_vdi
+from provision.disks.formats.vmdk import read_vmdk
 from provision.disks.window import GzipWindow, Window, inflated, opened_file
 from provision.errors import InvalidInputError
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.disks.copy import write_raw
 from provision.disks.extents import Disk, Packing, watched
-from provision.disks.qcow2_writer import Encoding, encoding, write_qcow2
-from provision.disks.shrink import shrink
+from provision.disks.resize.shrink import shrink
 from provision.disks.source import opened
 from provision.disks.target import completed, is_same
 from provision.disks.window import opened_file
+from provision.disks.writers.qcow2 import Encoding, encoding, write_qcow2
+from provision.disks.writers.raw import write_raw
 from provision.errors import InvalidInputError
 from provision.progress import Phase, Progress, amount
 

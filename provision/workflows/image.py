@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from provision.core.course import Course
 from provision.core.naming import image_name
 from provision.disks.extents import watched
-from provision.disks.mount import Mounted, mounted, release
-from provision.disks.qcow2_writer import Encoding, write_qcow2
-from provision.disks.raw import read_raw
-from provision.disks.shrink import check_shrinkable
+from provision.disks.formats.raw import read_raw
+from provision.disks.resize.mount import Mounted, mounted, release
+from provision.disks.resize.shrink import check_shrinkable
 from provision.disks.source import opened
 from provision.disks.window import opened_file
+from provision.disks.writers.qcow2 import Encoding, write_qcow2
 from provision.errors import InvalidInputError, PreflightError
 from provision.guests.generalise import generalise
 from provision.guests.lending import lend

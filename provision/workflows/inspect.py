@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from provision.disks.bootloader import Bootloader, read_bootloaders
-from provision.disks.ext4 import Ext4, read_ext4
-from provision.disks.ext4_tree import Tree
 from provision.disks.extents import Disk, Extent
-from provision.disks.filesystems import Filesystem, read_filesystem
-from provision.disks.lvm import LINEAR, VolumeGroup, read_volumes
-from provision.disks.partitions import EXTENDED_KIND, PartitionTable, read_partitions
+from provision.disks.inside.bootloader import Bootloader, read_bootloaders
+from provision.disks.inside.ext4 import Ext4, read_ext4
+from provision.disks.inside.ext4_tree import Tree
+from provision.disks.inside.filesystems import Filesystem, read_filesystem
+from provision.disks.inside.lvm import LINEAR, VolumeGroup, read_volumes
+from provision.disks.inside.partitions import EXTENDED_KIND, PartitionTable, read_partitions
+from provision.disks.inside.view import Pread, View
 from provision.disks.source import opened
-from provision.disks.view import Pread, View
 from provision.errors import InvalidInputError
 from provision.guests.doctor import diagnose
 from provision.guests.files import lines

@@ -12,9 +12,9 @@ from provision.cloud.stores import observe_offer
 from provision.cloud.upload import NewImage, upload_image
 from provision.core.delivery import AUTO, QCOW2, RAW, Method, choose_delivery
 from provision.disks.extents import Packing
-from provision.disks.qcow2_writer import encoding, stream_qcow2
-from provision.disks.raw_stream import stream_raw
 from provision.disks.source import Source, opened
+from provision.disks.writers.qcow2 import encoding, stream_qcow2
+from provision.disks.writers.raw_stream import stream_raw
 from provision.progress import Progress, amount
 from provision.workflows.convert import GIB, in_bytes
 

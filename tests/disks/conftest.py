@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from provision.disks.table import read_table
+from provision.disks.resize.table import read_table
 
 MIB = 2**20
 EXT4_UUID = "11111111-2222-4333-8444-555555555555"

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.disks.copy import write_raw
 from provision.disks.extents import Disk, Packing
 from provision.disks.source import opened
+from provision.disks.writers.raw import write_raw
 from tests.disks import virtualbox
 from tests.disks.conftest import MIB, sh
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from provision.disks.ext4 import Ext4, inode_table, read_ext4
-from provision.disks.ext4_tree import Tree
+from provision.disks.inside.ext4 import Ext4, inode_table, read_ext4
+from provision.disks.inside.ext4_tree import Tree
 from provision.disks.window import opened_file
 from provision.errors import InvalidInputError
 from tests.disks.conftest import MIB, sh

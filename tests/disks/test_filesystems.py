@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from provision.disks import fat
-from provision.disks.bootloader import Bootloader, read_bootloaders
-from provision.disks.filesystems import Filesystem, read_filesystem
-from provision.disks.partitions import Partition, PartitionTable, read_partitions
+from provision.disks.inside import fat
+from provision.disks.inside.bootloader import Bootloader, read_bootloaders
+from provision.disks.inside.filesystems import Filesystem, read_filesystem
+from provision.disks.inside.partitions import Partition, PartitionTable, read_partitions
+from provision.disks.inside.view import Pread, View
 from provision.disks.source import opened
-from provision.disks.view import Pread, View
 from provision.errors import InvalidInputError
 from tests.disks.conftest import MIB, sh
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.disks.descriptor import parse
+from provision.disks.formats.descriptor import parse
 from provision.disks.source import opened
 from provision.errors import InvalidInputError
 from tests.disks import virtualbox

@@ -4,8 +4,8 @@ from typing import TypeAlias
 
 import pytest
 
-from provision.disks.layout import EMPTY, EXTENDED, SWAP_HEAD, Content, plan_layout
-from provision.disks.table import Partition, Table
+from provision.disks.resize.layout import EMPTY, EXTENDED, SWAP_HEAD, Content, plan_layout
+from provision.disks.resize.table import Partition, Table
 from provision.errors import InvalidInputError
 
 MIB = 2**20

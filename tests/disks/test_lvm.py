@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.disks.lvm import VolumeGroup, checksum, integer, read_volumes, subsection
-from provision.disks.lvmtext import Section, Value, parse, written
-from provision.disks.shrink import check_shrinkable, shrink
-from provision.disks.table import read_table
+from provision.disks.inside.lvm import VolumeGroup, checksum, integer, read_volumes, subsection
+from provision.disks.inside.lvmtext import Section, Value, parse, written
+from provision.disks.resize.shrink import check_shrinkable, shrink
+from provision.disks.resize.table import read_table
 from provision.disks.window import opened_file
 from provision.errors import InvalidInputError
 from tests.disks.conftest import (

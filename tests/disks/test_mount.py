@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from provision.disks.mount import mounted, release
-from provision.disks.shrink import shrink
+from provision.disks.resize.mount import mounted, release
+from provision.disks.resize.shrink import shrink
 from provision.errors import InvalidInputError
 from tests.disks.conftest import EXT4_UUID, MIB, Machine, boot, ext4, lvm, make_machine, sh, swap
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from provision.disks.mount import mounted
+from provision.disks.resize.mount import mounted
 with mounted(Path(sys.argv[1]), Path(sys.argv[2])):
     print("mounted", flush=True)
     time.sleep(600)

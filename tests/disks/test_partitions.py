@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.disks.partitions import PartitionTable, read_partitions
+from provision.disks.inside.partitions import PartitionTable, read_partitions
+from provision.disks.inside.view import View
 from provision.disks.source import opened
-from provision.disks.view import View
 from tests.disks.conftest import MIB, sh
 
 SIZE = 64 * MIB

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.disks.qcow2 import read_qcow2
+from provision.disks.formats.qcow2 import read_qcow2
 from provision.disks.source import opened
 from provision.disks.window import opened_file
 from provision.errors import InvalidInputError

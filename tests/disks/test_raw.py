@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from provision.disks.extents import Disk
-from provision.disks.raw import read_raw
+from provision.disks.formats.raw import read_raw
 from provision.disks.source import opened
 from provision.disks.window import inflated, opened_file
 from provision.errors import InvalidInputError

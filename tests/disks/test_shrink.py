@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from provision.disks.shrink import check_shrinkable, shrink
-from provision.disks.table import Table, gpt_is_sound, read_table
+from provision.disks.resize.shrink import check_shrinkable, shrink
+from provision.disks.resize.table import Table, gpt_is_sound, read_table
 from provision.errors import InvalidInputError
 from tests.disks.conftest import (
     BOOT,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from provision.disks.formats.vdi import read_vdi
 from provision.disks.source import opened
-from provision.disks.vdi import read_vdi
 from provision.disks.window import opened_file
 from provision.errors import InvalidInputError
 from tests.disks import virtualbox

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from provision.disks.extents import Disk, Extent
+from provision.disks.inside.view import KEPT, LARGEST, PIECE, View
 from provision.disks.source import opened
-from provision.disks.view import KEPT, LARGEST, PIECE, View
 from provision.disks.window import opened_file
 from provision.errors import InvalidInputError
 from tests.disks.conftest import MIB, sh

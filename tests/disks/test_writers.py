@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from provision.disks.copy import write_raw
 from provision.disks.extents import Disk, Extent, Packing
-from provision.disks.qcow2_writer import Encoding, encoding, stream_qcow2, write_qcow2
 from provision.disks.source import opened
 from provision.disks.window import FileWindow, opened_file
+from provision.disks.writers.qcow2 import Encoding, encoding, stream_qcow2, write_qcow2
+from provision.disks.writers.raw import write_raw
 from provision.errors import InvalidInputError
 from tests.disks.conftest import MIB, sh
 

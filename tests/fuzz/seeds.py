@@ -170,7 +170,7 @@ def fat(bits: int, sectors: int) -> bytes:
 
 
 def lvm() -> bytes:
-    from provision.disks.lvm import checksum
+    from provision.disks.inside.lvm import checksum
 
     text = (
         b'vg {\nid = "a"\nseqno = 1\nformat = "lvm2"\nstatus = ["RESIZEABLE", "READ", "WRITE"]\nflags = []\n'

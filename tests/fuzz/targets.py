@@ -8,26 +8,26 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from provision.disks.bootloader import read_bootloaders
-from provision.disks.copy import write_raw
-from provision.disks.descriptor import parse
-from provision.disks.ext4 import read_ext4
-from provision.disks.ext4_tree import Tree
 from provision.disks.extents import Disk, Packing
-from provision.disks.fat import names
-from provision.disks.fat import read_fat as fat_in
-from provision.disks.filesystems import read_filesystem
-from provision.disks.lvm import checksum, read_volumes
-from provision.disks.partitions import read_partitions
-from provision.disks.qcow2 import read_qcow2
-from provision.disks.qcow2_writer import encoding, write_qcow2
-from provision.disks.raw import read_raw
+from provision.disks.formats.descriptor import parse
+from provision.disks.formats.qcow2 import read_qcow2
+from provision.disks.formats.raw import read_raw
+from provision.disks.formats.vdi import read_vdi
+from provision.disks.formats.vmdk import read_vmdk
+from provision.disks.inside.bootloader import read_bootloaders
+from provision.disks.inside.ext4 import read_ext4
+from provision.disks.inside.ext4_tree import Tree
+from provision.disks.inside.fat import names
+from provision.disks.inside.fat import read_fat as fat_in
+from provision.disks.inside.filesystems import read_filesystem
+from provision.disks.inside.lvm import checksum, read_volumes
+from provision.disks.inside.partitions import read_partitions
+from provision.disks.inside.view import View
 from provision.disks.source import opened
 from provision.disks.unpack import content
-from provision.disks.vdi import read_vdi
-from provision.disks.view import View
-from provision.disks.vmdk import read_vmdk
 from provision.disks.window import FileWindow
+from provision.disks.writers.qcow2 import encoding, write_qcow2
+from provision.disks.writers.raw import write_raw
 from provision.errors import InvalidInputError
 from provision.guests.initrd import modules
 from tests.disks.hostile.seeds import summed

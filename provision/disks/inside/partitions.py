@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from provision.disks.extents import SECTOR
-from provision.disks.view import View
+from provision.disks.inside.view import View
 from provision.errors import InvalidInputError
 
 PROTECTIVE, EXTENDED = 0xEE, (0x05, 0x0F, 0x85)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from provision.disks.contents import read_contents
-from provision.disks.layout import EXT
-from provision.disks.lvm import Volume
-from provision.disks.table import Table, read_table
+from provision.disks.inside.lvm import Volume
+from provision.disks.resize.contents import read_contents
+from provision.disks.resize.layout import EXT
+from provision.disks.resize.table import Table, read_table
 from provision.errors import CommandError, InvalidInputError
 from provision.process import run
 

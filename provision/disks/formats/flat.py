@@ -12,13 +12,13 @@ from contextlib import ExitStack, contextmanager
 from math import gcd
 from pathlib import Path
 
-from provision.disks.descriptor import COPY, DESCRIPTOR_LIMIT, DESCRIPTOR_MAGIC, DescribedExtent, parse
 from provision.disks.extents import SECTOR, Disk, Extent
-from provision.disks.qcow2 import QCOW2_MAGIC
-from provision.disks.raw import UNIT, read_raw
-from provision.disks.vdi import VDI_MAGIC
-from provision.disks.vmdk import read_sparse
-from provision.disks.vmdk_tables import MAGIC
+from provision.disks.formats.descriptor import COPY, DESCRIPTOR_LIMIT, DESCRIPTOR_MAGIC, DescribedExtent, parse
+from provision.disks.formats.qcow2 import QCOW2_MAGIC
+from provision.disks.formats.raw import UNIT, read_raw
+from provision.disks.formats.vdi import VDI_MAGIC
+from provision.disks.formats.vmdk import read_sparse
+from provision.disks.formats.vmdk_tables import MAGIC
 from provision.disks.window import AGAIN, FileWindow, opened_file
 from provision.errors import InvalidInputError
 

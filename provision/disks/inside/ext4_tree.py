@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from provision.disks.ext4 import INLINE, Ext4, Inode, check_features, read_inode
-from provision.disks.ext4_content import chunks, content
+from provision.disks.inside.ext4 import INLINE, Ext4, Inode, check_features, read_inode
+from provision.disks.inside.ext4_content import chunks, content
 
 ROOT = 2  # the inode of /
 FOLDER_BYTES = 2**22  # the largest folder that is read

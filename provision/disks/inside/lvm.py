@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from provision.disks.extents import SECTOR
-from provision.disks.lvmtext import Section, Value, parse
+from provision.disks.inside.lvmtext import Section, Value, parse
 from provision.errors import InvalidInputError
 
 LINEAR = "linear"

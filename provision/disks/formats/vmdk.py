@@ -7,10 +7,10 @@ from dataclasses import replace
 from hashlib import blake2b
 from heapq import merge
 
-from provision.disks.descriptor import COPY, parse
 from provision.disks.extents import SECTOR, Disk, Extent, Packing, apart
-from provision.disks.maps import PIECES
-from provision.disks.vmdk_tables import (
+from provision.disks.formats.descriptor import COPY, parse
+from provision.disks.formats.maps import PIECES
+from provision.disks.formats.vmdk_tables import (
     AT_END,
     EMPTY,
     ENTRIES,

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from provision.disks.layout import EMPTY, EXTENDED, LVM, Content
-from provision.disks.lvm import LINEAR, Readable, Run, read_volumes
-from provision.disks.sparse import data_runs
-from provision.disks.table import Partition, Table
+from provision.disks.inside.lvm import LINEAR, Readable, Run, read_volumes
+from provision.disks.resize.layout import EMPTY, EXTENDED, LVM, Content
+from provision.disks.resize.sparse import data_runs
+from provision.disks.resize.table import Partition, Table
 from provision.disks.window import opened_file
 from provision.process import run
 

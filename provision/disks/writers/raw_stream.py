@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from provision.disks.extents import Disk
 from provision.disks.pipeline import BATCH, Read, batches, in_order, pieces, read
-from provision.disks.qcow2_writer import Stream
 from provision.disks.unpack import Buffer, unpacked
+from provision.disks.writers.qcow2 import Stream
 
 _ZEROS = bytes(BATCH)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from provision.disks.extents import SECTOR
-from provision.disks.lvm import (
+from provision.disks.inside.lvm import (
     AREA_HEADER,
     AREA_MAGIC,
     IGNORED,
@@ -21,7 +21,7 @@ from provision.disks.lvm import (
     integer,
     subsection,
 )
-from provision.disks.lvmtext import Section, written
+from provision.disks.inside.lvmtext import Section, written
 
 ALIGNMENT = 2**20
 

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from provision.disks.ext4 import ENCRYPTED, IN_EXTENTS, INLINE, Ext4, Inode
+from provision.disks.inside.ext4 import ENCRYPTED, IN_EXTENTS, INLINE, Ext4, Inode
 from provision.errors import InvalidInputError
 
 EXTENT_MAGIC, DEEPEST = 0xF30A, 5

@@ -4,10 +4,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from provision.disks import fat
 from provision.disks.extents import SECTOR
-from provision.disks.partitions import BIOS_BOOT, EFI_SYSTEM, PartitionTable
-from provision.disks.view import View
+from provision.disks.inside import fat
+from provision.disks.inside.partitions import BIOS_BOOT, EFI_SYSTEM, PartitionTable
+from provision.disks.inside.view import View
 from provision.errors import InvalidInputError
 
 BOOT_CODE = 440  # bytes of an MBR

@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from provision.disks import fat
-from provision.disks.ext4 import is_ext, read_ext4
-from provision.disks.view import Pread
+from provision.disks.inside import fat
+from provision.disks.inside.ext4 import is_ext, read_ext4
+from provision.disks.inside.view import Pread
 from provision.errors import InvalidInputError
 
 _PAGE = 4096

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from provision.disks.lvm import LINEAR, Run, Volume, VolumeGroup
-from provision.disks.lvmwrite import packed
-from provision.disks.sparse import Move
-from provision.disks.table import Partition, Table
+from provision.disks.inside.lvm import LINEAR, Run, Volume, VolumeGroup
+from provision.disks.resize.lvmwrite import packed
+from provision.disks.resize.sparse import Move
+from provision.disks.resize.table import Partition, Table
 from provision.errors import InvalidInputError
 
 MIB = 2**20

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from provision.disks.extents import SECTOR
-from provision.disks.mbr import Sector, moved_tables, read_tables, write_tables
+from provision.disks.resize.mbr import Sector, moved_tables, read_tables, write_tables
 from provision.errors import InvalidInputError
 from provision.process import run
 

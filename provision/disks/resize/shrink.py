@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from provision.disks.contents import read_contents
-from provision.disks.e2fs import check_filesystem, shrink_filesystem
-from provision.disks.layout import Content, Layout, Root, find_root, plan_layout
-from provision.disks.lvm import Run, VolumeGroup, read_volumes
-from provision.disks.lvmwrite import write_volumes
-from provision.disks.sparse import HOST_BLOCK, Move, copy_data, cut_head, put_head
-from provision.disks.table import Table, gpt_is_sound, read_table, write_table
+from provision.disks.inside.lvm import Run, VolumeGroup, read_volumes
+from provision.disks.resize.contents import read_contents
+from provision.disks.resize.e2fs import check_filesystem, shrink_filesystem
+from provision.disks.resize.layout import Content, Layout, Root, find_root, plan_layout
+from provision.disks.resize.lvmwrite import write_volumes
+from provision.disks.resize.sparse import HOST_BLOCK, Move, copy_data, cut_head, put_head
+from provision.disks.resize.table import Table, gpt_is_sound, read_table, write_table
 from provision.disks.window import opened_file
 from provision.errors import CommandError
 

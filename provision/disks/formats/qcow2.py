@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from provision.disks.extents import LARGEST, SECTOR, Disk, Extent, Packing
-from provision.disks.maps import PIECES, damaged, entries
-from provision.disks.raw import UNIT, on_disk, without_holes
+from provision.disks.formats.maps import PIECES, damaged, entries
+from provision.disks.formats.raw import UNIT, on_disk, without_holes
 from provision.disks.window import Window
 from provision.errors import InvalidInputError
 

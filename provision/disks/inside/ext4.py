@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from functools import cached_property
 
-from provision.disks.view import Pread
+from provision.disks.inside.view import Pread
 from provision.errors import InvalidInputError
 
 PLACE, MAGIC = 1024, 0xEF53  # of the superblock

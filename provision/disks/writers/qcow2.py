@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from provision.disks.extents import Disk, Extent, Packing, watched
+from provision.disks.formats.raw import read_raw
 from provision.disks.pipeline import Read, batches, in_order, put, worked
-from provision.disks.qcow2_tables import Tables
-from provision.disks.raw import read_raw
 from provision.disks.unpack import Buffer, squeeze, unpacked
 from provision.disks.window import FileWindow
+from provision.disks.writers.qcow2_tables import Tables
 
 BITS = 16  # a cluster of 64 KiB, as qemu-img makes them
 _ZLIB_HEAD, _ZLIB_TAIL = 2, 4  # bytes around the deflate stream

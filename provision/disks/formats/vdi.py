@@ -6,8 +6,8 @@ from functools import partial
 from typing import NamedTuple
 
 from provision.disks.extents import LARGEST, SECTOR, Disk, Extent
-from provision.disks.maps import PIECES, damaged, entries
-from provision.disks.raw import UNIT, on_disk, without_holes
+from provision.disks.formats.maps import PIECES, damaged, entries
+from provision.disks.formats.raw import UNIT, on_disk, without_holes
 from provision.disks.window import Window
 from provision.errors import InvalidInputError
 

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from provision.disks.view import Pread
+from provision.disks.inside.view import Pread
 from provision.errors import InvalidInputError
 
 CLUSTERS_16, CLUSTERS_32 = 4085, 2**28  # from how many on it is FAT16; too many for FAT32

@@ -1,0 +1,1 @@
+"""Readers: each turns a window, or files, in one disk format into a Disk."""

@@ -1,0 +1,1 @@
+"""What is in a disk, read without mounting: partitions, volumes, filesystems, boot loaders."""

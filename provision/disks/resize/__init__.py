@@ -1,0 +1,1 @@
+"""Making a raw disk as small as its data, and mounting it for the bake."""

@@ -1,0 +1,1 @@
+"""Writers: each makes a file or a stream of a Disk."""
