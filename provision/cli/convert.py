@@ -33,7 +33,7 @@ _verify = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Write the disk of any source as raw or qcow2.")
 @_source
 @_target
 @_format
@@ -66,7 +66,7 @@ def convert(
     _run(source, target, disk_format, packing, headroom if shrinks else None, summed, verify, source_form, form)
 
 
-@click.command()
+@click.command(short_help="Write a disk as small as its data allow.")
 @_source
 @_target
 @_format

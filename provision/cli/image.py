@@ -21,10 +21,10 @@ _file = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def image() -> None:
-    """Turn a course's VirtualBox box into a cloud image, and publish it."""
+    """Look into disks, convert, shrink and send them; build a course's image and publish it."""
 
 
-@image.command()
+@image.command(short_help="Make the image of a course.")
 @click.argument("course")
 @click.option("--box", type=_file, help="Build from this box (.box, .ova, .vmdk ...) instead of the course's own.")
 @format_option
@@ -47,7 +47,7 @@ def build(course: str, box: Path | None, output: str, form: str) -> None:
     print_rows([row], output, columns=BUILD_COLUMNS)
 
 
-@image.command()
+@image.command(short_help="Upload the newest build of a course.")
 @click.argument("course")
 @click.argument("presentation")
 @cloud_option

@@ -24,7 +24,7 @@ _COLOURS = {"critical": "bold red", "serious": "yellow", "minor": "cyan"}
 _WHOLE_LINES = 10_000  # columns where there is no terminal: who reads that gets whole lines
 
 
-@click.command()
+@click.command(short_help="What is in a disk, and what is wrong with it.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--from", "source_form", type=click.Choice(FORMS), help="What FILE is, if its content is silent.")

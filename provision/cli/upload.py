@@ -22,7 +22,7 @@ def _properties(_context: click.Context, _option: click.Parameter, given: tuple[
     return {name: value for name, _, value in pairs}
 
 
-@click.command()
+@click.command(short_help="Send the disk of any source to a cloud.")
 @click.argument("source", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("name")
 @cloud_option

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from provision.disks.extents import Disk, Extent, Packing
-from provision.disks.pipeline import Read, batches, in_order, pieces, read
+from provision.disks.pipeline import BATCH, Read, batches, in_order, pieces, put, read
 from provision.disks.unpack import Buffer, unpacked
 
 _STEP = 2**25  # bytes that the kernel is asked to copy at once
@@ -47,23 +47,13 @@ def _put(batch: list[Read], file: int) -> None:
         if content == _ZEROS[: extent.length]:
             continue
         if joined and extent.offset != end:
-            _write(file, joined, start)
+            put(file, joined, start)
             joined = []
         if not joined:
             start = extent.offset
         joined.append(content)
         end = extent.offset + extent.length
-    _write(file, joined, start)
-
-
-def _write(file: int, joined: list[Buffer], offset: int) -> None:
-    wanted = sum(map(len, joined))
-    written = os.pwritev(file, joined, offset) if joined else 0
-    if written < wanted:  # a signal, or a full disk: which, the next write tells
-        rest = memoryview(b"".join(joined))[written:]
-        while rest:
-            count = os.pwrite(file, rest, offset + wanted - len(rest))
-            rest = rest[count:]
+    put(file, joined, start)
 
 
 def _share(extent: Extent, source: int, file: int) -> None:
@@ -77,7 +67,7 @@ def _share(extent: Extent, source: int, file: int) -> None:
                 raise
             count = 0
         if not count:
-            rest = extent.window.pread(extent.place + done, extent.length - done)
-            _write(file, [rest], extent.offset + done)
+            rest = extent.window.pread(extent.place + done, min(BATCH, extent.length - done))
+            put(file, [rest], extent.offset + done)
             count = len(rest)
         done += count
