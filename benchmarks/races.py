@@ -49,6 +49,14 @@ def ratio(name: str, other: str, what: str) -> Callable[[Results], float]:
     return lambda found: cost(name, what)(found) / cost(other, what)(found)
 
 
+def per_byte(name: str, what: str) -> Callable[[Results], float]:
+    """What `name` took for a byte of the large disk, as a share of a byte of the small one.
+
+    The same files make more data on a large disk: ext4 has more of its own, and each piece of that fills a VDI's block.
+    """
+    return lambda found: ratio(name + LARGE, name, what)(found) / ratio(name + LARGE, name, "written")(found)
+
+
 def speed(name: str, other: str, bound: float) -> Claim:
     """`name` is at least `bound` times as quick as `other`."""
     return Claim(f"speed of {name}: times {other}", ratio(other, name, "wall"), ">=", bound)
@@ -72,8 +80,8 @@ def general(*names: str) -> list[Claim]:
         for claim in (
             memory(name),
             memory(name + LARGE),
-            Claim(f"wall of {name}{LARGE}: times the small one's", ratio(name + LARGE, name, "wall"), "<=", 1.1),
-            Claim(f"CPU of {name}{LARGE}: times the small one's", ratio(name + LARGE, name, "cpu"), "<=", 1.1),
+            Claim(f"wall of {name}{LARGE}: times the small one's, per byte", per_byte(name, "wall"), "<=", 1.1),
+            Claim(f"CPU of {name}{LARGE}: times the small one's, per byte", per_byte(name, "cpu"), "<=", 1.1),
         )
     ]
 
@@ -95,7 +103,7 @@ def _q(path: Path) -> str:
 def box_to_qcow2(work: Path, small: Sample, large: Sample) -> Race:
     """Wrapping, against a plain copy and against qemu-img."""
     out, wrapped, unverified = work / "out.qcow2", "wrapped", "wrapped unverified"
-    zstd, zlib = "qemu-img -c zstd", "qemu-img -c zlib"
+    zstd = "qemu-img -c zstd"
     return Race(
         ".box to compressed qcow2",
         [
@@ -105,7 +113,6 @@ def box_to_qcow2(work: Path, small: Sample, large: Sample) -> Race:
             convert(wrapped + LARGE, large.box, out, equals=large.raw),
             convert(unverified + LARGE, large.box, out, "--no-verify"),
             qemu(zstd, small.vmdk, out, "-O", "qcow2", "-c", "-o", "compression_type=zstd"),
-            qemu(zlib, small.vmdk, out, "-O", "qcow2", "-c"),
         ],
         [
             speed(unverified, "cp of the VMDK", 0.8),

@@ -13,7 +13,7 @@ from provision.disks.unpack import Buffer
 BATCH = 2**20  # bytes of a batch, packed or unpacked
 _GAP = 2**14  # bytes between two extents that are read with them rather than passed over
 _VECTOR = 512  # buffers that are written at once; the system's limit is 1024
-_FREED = 2**22  # bytes
+_FREED = 2**21  # bytes
 WORKERS = min(8, len(os.sched_getaffinity(0)))  # more would break the bound on memory
 
 T = TypeVar("T")

@@ -87,7 +87,7 @@ def _room(target: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         if exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
+            raise ProvisionError(f"{target} cannot be written: {exc.strerror}.", hint="Try another place.") from exc
         place = os.statvfs(target.parent)
         raise ProvisionError(
             f"There is no room for {target}: {exc.strerror}, {place.f_bavail * place.f_frsize >> 20} MiB are left.",

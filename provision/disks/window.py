@@ -15,9 +15,8 @@ from provision.errors import InvalidInputError
 AGAIN = "Fetch or export it again."
 GZIP_MAGIC = b"\x1f\x8b"
 _READ, _FIRST = 2**18, 2**12  # bytes of a gzip file fed to zlib at once; after the beginning of a member, fewer
-_KEPT = 2**21  # bytes of output kept behind the furthest place that was read
+_KEPT = 3 * 2**19  # bytes of output kept behind the furthest place that was read: a batch, and some
 _STEP = 2**25  # bytes of output between two points from which it can be read again, at first
-_POINTS = 256
 _POINTS = 256  # of which each takes about 40 KiB of memory; of more, every second is forgotten
 _BOMB_FREE, _BOMB_RATIO = 2**30, 200  # an archive may inflate to 1 GiB, then to 200 times what was read of it
 
@@ -179,7 +178,7 @@ class _Inflated:
 
     def _drop(self, wanted: int) -> None:
         surplus = min(len(self.kept) - 2 * _KEPT, wanted - self.start - _KEPT)
-        if surplus > 0:
+        if surplus >= _KEPT:  # a little each time would move the rest each time
             del self.kept[:surplus]
             self.start += surplus
 
