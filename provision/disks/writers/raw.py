@@ -29,7 +29,7 @@ def _jobs(disk: Disk, file: int) -> Iterator[Callable[[], None]]:
     for extent in disk.extents():
         source = extent.window.file
         if extent.packing is Packing.STORED and source is not None:
-            yield from (partial(_share, piece, source, file) for piece in pieces([extent], _STEP))
+            yield from (partial(share, piece, source, file) for piece in pieces([extent], _STEP))
             continue
         lot.append(extent)
         if len(lot) >= _LOT:
@@ -56,7 +56,7 @@ def _put(batch: list[Read], file: int) -> None:
     put(file, joined, start)
 
 
-def _share(extent: Extent, source: int, file: int) -> None:
+def share(extent: Extent, source: int, file: int) -> None:
     """Let the kernel copy a stored extent: on XFS and btrfs the two files then share its blocks."""
     done, place = 0, extent.window.base + extent.place
     while done < extent.length:
