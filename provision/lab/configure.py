@@ -54,8 +54,7 @@ def render(release: Release, secrets: Mapping[str, str], driver: Driver) -> Iter
 
 def _environment(release: Release) -> Environment:
     folders = [release.folder / "rootfs", release.folder / "parts"]
-    # Configuration files, not HTML: nothing to escape.
-    return Environment(  # noqa: S701
+    return Environment(  # noqa: S701 - configuration files, not HTML: nothing to escape
         loader=FileSystemLoader(folders), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
 

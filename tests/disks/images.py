@@ -130,3 +130,9 @@ def assert_sound(disk: Disk) -> None:
     for window in dict.fromkeys(windows):
         places = [extent.place for extent in extents if extent.window is window]
         assert places == sorted(places)
+
+
+def changed(path: Path, place: int, content: bytes) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(place)
+        stream.write(content)

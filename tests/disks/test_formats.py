@@ -53,6 +53,17 @@ def test_format(name: str, size: str, raw: Callable[[str], Path], folder: Path) 
     assert assert_reads_as(raw(size), source, folder / "target", form) == ("file", FORMATS[name].shown)
 
 
+@pytest.mark.parametrize("form", ["qcow2", "vdi"])
+def test_neighbours_are_one_extent(form: str, tmp_path: Path) -> None:
+    raw = raw_disk(tmp_path / "raw", 64 * MIB, [(n * MIB, b"x" * MIB) for n in (3, 4, 5, 9, 10)])
+    sh("qemu-img", "convert", "-f", "raw", "-O", form, raw, tmp_path / "disk")
+    with opened(tmp_path / "disk") as found:
+        assert [(extent.offset, extent.length) for extent in found.disk.extents()] == [
+            (3 * MIB, 3 * MIB),
+            (9 * MIB, 2 * MIB),
+        ]
+
+
 CONTAINERS = {
     "box": ("w", ["./metadata.json", "./Vagrantfile", "./box.ovf"], "disk", []),
     "box.gz": ("w:gz", ["./metadata.json", "./Vagrantfile", "./box.ovf"], "disk", []),

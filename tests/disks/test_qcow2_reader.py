@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from provision.disks.formats.qcow2 import read_qcow2
-from provision.disks.source import opened
 from provision.disks.window import opened_file
 from provision.errors import InvalidInputError
 from tests.disks.conftest import MIB, sh
-from tests.disks.images import assert_reads_as, content, raw_disk
+from tests.disks.images import assert_reads_as, changed, content, raw_disk
 
 SIZE = 9 * MIB + 7 * 512
 RUNS = [(0, content(1, 300_000)), (5 * MIB, content(2, MIB)), (SIZE - 5000, content(3, 5000))]
@@ -66,22 +65,6 @@ def test_the_file_may_end_with_its_last_packed_cluster(raw: Path, tmp_path: Path
     os.truncate(disk, len(disk.read_bytes().rstrip(b"\0")))
     assert disk.stat().st_size % 512
     assert_reads_as(raw, disk, tmp_path / "target")
-
-
-def test_neighbours_are_one_extent(tmp_path: Path) -> None:
-    raw = raw_disk(tmp_path / "raw", 64 * MIB, [(n * MIB, b"x" * MIB) for n in (3, 4, 5, 9, 10)])
-    sh("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, tmp_path / "disk")
-    with opened(tmp_path / "disk") as found:
-        assert [(extent.offset, extent.length) for extent in found.disk.extents()] == [
-            (3 * MIB, 3 * MIB),
-            (9 * MIB, 2 * MIB),
-        ]
-
-
-def changed(path: Path, place: int, content: bytes) -> None:
-    with path.open("r+b") as stream:
-        stream.seek(place)
-        stream.write(content)
 
 
 def number(place: int, value: int, form: str = ">I") -> Callable[[Path], None]:

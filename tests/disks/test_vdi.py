@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from provision.disks.formats.vdi import read_vdi
-from provision.disks.source import opened
 from provision.disks.window import opened_file
 from provision.errors import InvalidInputError
 from tests.disks import virtualbox
 from tests.disks.conftest import MIB, sh
-from tests.disks.images import assert_reads_as, raw_disk
+from tests.disks.images import assert_reads_as, changed, raw_disk
 
 SIZE = 7 * MIB + 512
 MAP, DATA = MIB, 2 * MIB  # where the generator puts them
@@ -39,22 +38,6 @@ def test_a_size_that_is_no_whole_number_of_sectors_is_rounded_up(tmp_path: Path)
     sh("qemu-img", "convert", "-f", "raw", "-O", "vdi", raw, tmp_path / "vdi")
     changed(tmp_path / "vdi", 368, struct.pack("<Q", SIZE - 511))
     assert_reads_as(raw, tmp_path / "vdi", tmp_path / "target")
-
-
-def test_neighbours_are_one_extent(tmp_path: Path) -> None:
-    raw = raw_disk(tmp_path / "raw", 64 * MIB, [(n * MIB, b"x" * MIB) for n in (3, 4, 5, 9, 10)])
-    sh("qemu-img", "convert", "-f", "raw", "-O", "vdi", raw, tmp_path / "vdi")
-    with opened(tmp_path / "vdi") as found:
-        assert [(extent.offset, extent.length) for extent in found.disk.extents()] == [
-            (3 * MIB, 3 * MIB),
-            (9 * MIB, 2 * MIB),
-        ]
-
-
-def changed(path: Path, place: int, content: bytes) -> None:
-    with path.open("r+b") as stream:
-        stream.seek(place)
-        stream.write(content)
 
 
 def number(place: int, value: int, form: str = "<I") -> Callable[[Path], None]:
