@@ -41,21 +41,26 @@ class Sample:
 
 
 def make_samples(work: Path, sizes: Sequence[int], data: int) -> list[Sample]:
-    """A disk of each of `sizes`, all with the same `data` bytes of files; what is there from another run is taken.
+    """A disk with `data` bytes of files for each of `sizes`; what is there from another run is taken.
 
-    Only the first one's VMDK is kept outside of its box.
+    All have the same bytes, and the larger ones more room behind them: what differs is the virtual size alone. Only the
+    first one's VMDK is kept outside of its box.
     """
     samples = [_sample(work / f"{data >> 20}-MiB-in-{size >> 30}-GiB", size) for size in sizes]
-    tree = work / "tree"
+    tree, first = work / "tree", samples[0]
     for sample in samples:
         sample.raw.parent.mkdir(exist_ok=True)
-        if not sample.raw.exists():
-            if not tree.exists():
-                # By a process of its own: the memory that this one has is seen in all that it starts.
-                aside = Process(target=_gather, args=(tree, data))
-                aside.start()
-                aside.join()
+        if sample.raw.exists():
+            continue
+        if sample is first:
+            # By a process of its own: the memory that this one has is seen in all that it starts.
+            aside = Process(target=_gather, args=(tree, data))
+            aside.start()
+            aside.join()
             _made(sample.raw, partial(_ext4, size=sample.size, tree=tree))
+        else:
+            _made(sample.raw, partial(_roomier, disk=first.raw, size=sample.size))
+    for sample in samples:
         for path, make in _makers(sample).items():
             if not path.exists() and not (path == sample.vmdk and sample.box.exists()):
                 _made(path, make)
@@ -130,6 +135,11 @@ def _ext4(raw: Path, size: int, tree: Path) -> None:
     subprocess.run(["sfdisk", "--quiet", raw], input=table, check=True)
     options = ("-q", "-F", "-d", tree, "-E", f"offset={START}")
     run("mkfs.ext4", *options, raw, f"{(size - START) >> 10}k")
+
+
+def _roomier(raw: Path, disk: Path, size: int) -> None:
+    run("cp", "--sparse=always", disk, raw)
+    os.truncate(raw, size)
 
 
 def _gather(tree: Path, data: int) -> None:
