@@ -37,7 +37,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) > WORKERS + 1:
+            if len(waiting) > WORKERS + 3:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from provision.disks.extents import Disk, Extent, Packing, watched
 from provision.disks.formats.raw import read_raw
-from provision.disks.pipeline import Read, batches, in_order, put, worked
+from provision.disks.pipeline import Read, batches, put, worked
 from provision.disks.unpack import Buffer, squeeze, unpacked
 from provision.disks.window import FileWindow, Window
 from provision.disks.writers.qcow2_tables import Tables
@@ -71,13 +71,9 @@ def _is_dense(window: Window, source: int) -> bool:
 
 def _put(file: int, lots: Iterator[list[Buffer]], place: int) -> int:
     """Write the lots one behind the other from byte `place` on; where they end."""
-    return place + sum(in_order(lambda job: put(file, *job), _placed(lots, place)))
-
-
-def _placed(lots: Iterator[list[Buffer]], place: int) -> Iterator[tuple[list[Buffer], int]]:
     for buffers in lots:
-        yield buffers, place
-        place += sum(map(len, buffers))
+        place += put(file, buffers, place)
+    return place
 
 
 def stream_qcow2(disk: Disk, how: Encoding, on_bytes: Callable[[int, int], None] = lambda *_: None) -> Stream:

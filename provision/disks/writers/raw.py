@@ -2,58 +2,55 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 
 from provision.disks.extents import Disk, Extent, Packing
-from provision.disks.pipeline import BATCH, Read, batches, in_order, pieces, put, read
+from provision.disks.pipeline import BATCH, Read, batches, pieces, put, worked
 from provision.disks.unpack import Buffer, unpacked
 
 _STEP = 2**25  # bytes that the kernel is asked to copy at once
-_LOT = 16  # extents that are handed to a thread together
 _ZEROS = bytes(2**21)
+_GLANCE = 64  # bytes
 # What a kernel or a file system says that cannot copy between these two files by itself.
 _CANNOT = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def write_raw(disk: Disk, file: int) -> None:
-    """Write `disk` to the empty `file`."""
+    """Write `disk` to the empty `file`.
+
+    Threads unpack and this one writes: the kernel lets no two write to a file at once, and who waits for that spins.
+    """
     os.ftruncate(file, disk.size)
-    for _ in in_order(lambda job: job(), _jobs(disk, file)):
-        pass
+    for runs in worked(_joined, batches(_shared(disk.extents(), file), 1)):
+        for start, contents in runs:
+            put(file, contents, start)
 
 
-def _jobs(disk: Disk, file: int) -> Iterator[Callable[[], None]]:
-    """What there is to do, a piece at a time."""
-    lot: list[Extent] = []
-    for extent in disk.extents():
+def _shared(extents: Iterable[Extent], file: int) -> Iterator[Extent]:
+    """Have the kernel copy what is stored as it is; the other extents."""
+    for extent in extents:
         source = extent.window.file
         if extent.packing is Packing.STORED and source is not None:
-            yield from (partial(share, piece, source, file) for piece in pieces([extent], _STEP))
-            continue
-        lot.append(extent)
-        if len(lot) >= _LOT:
-            yield from (partial(_put, read(batch), file) for batch in batches(lot, 1))
-            lot = []
-    yield from (partial(_put, read(batch), file) for batch in batches(lot, 1))
+            for piece in pieces([extent], _STEP):
+                share(piece, source, file)
+        else:
+            yield extent
 
 
-def _put(batch: list[Read], file: int) -> None:
-    """Unpack a batch and write it, what follows one another in one go, without what is all zeros."""
-    start = end = 0
-    joined: list[Buffer] = []
-    for extent, packed in batch:
+def _joined(lot: list[Read]) -> list[tuple[int, list[Buffer]]]:
+    """The contents of a lot without what is all zeros: of each run its place on the disk, and its pieces."""
+    runs: list[tuple[int, list[Buffer]]] = []
+    end = -1
+    for extent, packed in lot:
         content = unpacked(extent, packed)
-        if content == _ZEROS[: extent.length]:
+        # The first bytes tell nearly always: to cut as many zeros as there is content costs as much as a copy of it.
+        if content[:_GLANCE] == _ZEROS[:_GLANCE] and content == _ZEROS[: extent.length]:
             continue
-        if joined and extent.offset != end:
-            put(file, joined, start)
-            joined = []
-        if not joined:
-            start = extent.offset
-        joined.append(content)
+        if extent.offset != end:
+            runs.append((extent.offset, []))
+        runs[-1][1].append(content)
         end = extent.offset + extent.length
-    put(file, joined, start)
+    return runs
 
 
 def share(extent: Extent, source: int, file: int) -> None:
