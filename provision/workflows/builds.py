@@ -11,6 +11,7 @@ from provision.guests.generalise import GENERALISE
 from provision.paths import cache_home, data_path
 
 IMAGE, MANIFEST = "image.qcow2", "manifest.json"
+BOX_PARTS = "box-parts"  # the folder beside a course's that its script may read
 LEFT_OUT = {"course.toml", "README.md"}  # what a course's folder holds that does not go into its box
 
 
@@ -82,9 +83,10 @@ def build_id(source_sha256: str, course_toml: Path) -> str:
 
 
 def box_key(folder: Path) -> str:
-    """12 hex digits over what a course's folder gives to the script that makes its box."""
+    """12 hex digits over what a course's folder, and the parts beside it, give to the script that makes its box."""
     digest = hashlib.sha256()
-    _add_files(digest, folder)
+    for given in (folder, folder.parent / BOX_PARTS):
+        _add_files(digest, given)
     return digest.hexdigest()[:12]
 
 

@@ -76,17 +76,19 @@ def test_a_build_is_named_by_its_inputs(tmp_path: Path) -> None:
     [
         (lambda folder: (folder / "notebooks/new.ipynb").write_text("{}"), True),
         (lambda folder: (folder / "build-box").write_text("#!/bin/sh\n"), True),
-        (lambda folder: (folder / "box.ovf").rename(folder / "other.ovf"), True),
+        (lambda folder: (folder / "notebooks/welcome.ipynb").rename(folder / "notebooks/other.ipynb"), True),
+        (lambda folder: (folder.parent / "box-parts/virtualbox.sh").write_text("DISK_SIZE=1G\n"), True),
+        (lambda folder: (folder.parent / "other").write_text("of another course"), False),
         (lambda folder: (folder / "README.md").write_text("other words"), False),
         (lambda folder: (folder / "course.toml").write_text("title"), False),
     ],
-    ids=["notebook", "script", "name", "readme", "course"],
+    ids=["notebook", "script", "name", "parts", "other", "readme", "course"],
 )
 def test_a_box_is_made_again_when_its_files_change(
     change: Callable[[Path], object], differs: bool, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "demo"
-    shutil.copytree(Path(__file__).resolve().parents[2] / "images/demo", folder)
+    shutil.copytree(Path(__file__).resolve().parents[2] / "images", tmp_path / "images")
+    folder = tmp_path / "images/demo"
     before = box_key(folder)
     change(folder)
     assert (box_key(folder) != before) is differs
