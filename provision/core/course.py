@@ -15,36 +15,99 @@ class _Table(BaseModel):
 class CourseTable(_Table):
     """Who it is."""
 
-    name: Annotated[CourseName, Field(title="Name", description="Short name; part of every name on the cloud")]
-    title: Annotated[Text, Field(title="Title", description="The course's name as people read it")]
+    name: Annotated[
+        CourseName,
+        Field(
+            title="Name",
+            description="Short name; part of every name on the cloud",
+            examples=["tm351"],
+        ),
+    ]
+    title: Annotated[
+        Text,
+        Field(
+            title="Title", description="The course's name as people read it", examples=["Data management and analysis"]
+        ),
+    ]
 
 
 class Box(_Table):
     """The VirtualBox source: exactly one of the two."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["build"]}, {"required": ["file"]}]})
+
     build: Annotated[
         values.Beside | None,
-        Field(title="Program", description="A program beside this file that makes the box: `BUILD TARGET.box`"),
+        Field(
+            title="Program",
+            description="A program beside this file that makes the box: `BUILD TARGET.box`",
+            examples=["build-box"],
+        ),
     ] = None
     file: Annotated[
         values.Beside | None,
-        Field(title="File", description="A disk beside this file: .box, .ova, .vmdk, .vdi, .qcow2 or raw"),
+        Field(
+            title="File",
+            description="A disk beside this file: .box, .ova, .vmdk, .vdi, .qcow2 or raw",
+            examples=["course.box"],
+        ),
     ] = None
 
 
 class Machine(_Table):
     """The smallest machine that the course runs on; the flavor is chosen by it."""
 
-    vcpus: Annotated[int, Field(ge=1, le=64, title="Processors", description="Virtual processors")]
-    memory_mb: Annotated[int, Field(ge=256, le=1024 * 1024, title="Memory", description="Memory in MiB")]
-    disk_gb: Annotated[int, Field(ge=1, le=4096, title="Disk", description="Disk in GiB")]
+    vcpus: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=64,
+            title="Processors",
+            description="Virtual processors",
+            examples=[1],
+        ),
+    ]
+    memory_mb: Annotated[
+        int,
+        Field(
+            ge=256,
+            le=1024 * 1024,
+            title="Memory",
+            description="Memory in MiB",
+            examples=[2048],
+        ),
+    ]
+    disk_gb: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=4096,
+            title="Disk",
+            description="Disk in GiB",
+            examples=[10],
+        ),
+    ]
 
 
 class User(_Table):
     """The account in which a student works."""
 
-    name: Annotated[LoginName, Field(title="Name", description="Login name; its home is /home/NAME")]
-    group: Annotated[LoginName, Field(title="Group", description="Group, made if it is not there")]
+    name: Annotated[
+        LoginName,
+        Field(
+            title="Name",
+            description="Login name; its home is /home/NAME",
+            examples=["student"],
+        ),
+    ]
+    group: Annotated[
+        LoginName,
+        Field(
+            title="Group",
+            description="Group, made if it is not there",
+            examples=["student"],
+        ),
+    ]
     folders: Annotated[
         tuple[HomeFolder, ...],
         Field(
@@ -69,11 +132,16 @@ class Public(_Table):
             title="TLS",
             description='"none" is plain HTTP, and the student\'s page says so; "own" is HTTPS with a certificate that'
             " each machine makes for itself, until it is given another",
+            examples=["none"],
         ),
     ]
     name: Annotated[
         values.HostName | None,
-        Field(title="Name", description="The public host name, if there is one: it is in the machine's certificate"),
+        Field(
+            title="Name",
+            description="The public host name, if there is one: it is in the machine's certificate",
+            examples=["tm351.example.ac.uk"],
+        ),
     ] = None
 
 
@@ -107,17 +175,42 @@ class PostgreSQL(_Table):
 
     databases: Annotated[
         tuple[Database, ...],
-        Field(strict=False, min_length=1, title="Databases", description="Databases that the course's user owns"),
+        Field(
+            strict=False,
+            min_length=1,
+            title="Databases",
+            description="Databases that the course's user owns",
+            examples=[["course"]],
+        ),
     ]
 
 
 class Application(_Table):
     """A further web application that listens on 127.0.0.1, served at /NAME/ behind Jupyter's login; any number."""
 
-    name: Annotated[ApplicationName, Field(title="Name", description="It is served at /NAME/")]
-    title: Annotated[Text, Field(title="Title", description="What people call it")]
+    name: Annotated[
+        ApplicationName,
+        Field(
+            title="Name",
+            description="It is served at /NAME/",
+            examples=["docs"],
+        ),
+    ]
+    title: Annotated[
+        Text,
+        Field(
+            title="Title",
+            description="What people call it",
+            examples=["Course documents"],
+        ),
+    ]
     port: Annotated[
-        values.Port, Field(title="Port", description="Its port on 127.0.0.1; it is served at /proxy/PORT/ too")
+        values.Port,
+        Field(
+            title="Port",
+            description="Its port on 127.0.0.1; it is served at /proxy/PORT/ too",
+            examples=[8000],
+        ),
     ]
     command: Annotated[
         values.Command | None,
@@ -125,6 +218,7 @@ class Application(_Table):
             title="Command",
             description="How systemd starts it as the course's user, without a shell; it stays in the foreground."
             " Without a command it is the box's own service",
+            examples=["/usr/bin/python3 -m http.server --bind 127.0.0.1 8000"],
         ),
     ] = None
 
@@ -138,11 +232,19 @@ class Offline(_Table):
     ] = ()
     data: Annotated[
         BoxFolder | None,
-        Field(title="Data", description="Folder of the box that is served read-only at /data/ behind the login"),
+        Field(
+            title="Data",
+            description="Folder of the box that is served read-only at /data/ behind the login",
+            examples=["/srv/course-data"],
+        ),
     ] = None
     proxy: Annotated[
         values.ProxyURL | None,
-        Field(title="Proxy", description="The faculty's HTTP proxy, if it has one; it decides what is let through"),
+        Field(
+            title="Proxy",
+            description="The faculty's HTTP proxy, if it has one; it decides what is let through",
+            examples=["http://proxy.example.ac.uk:3128"],
+        ),
     ] = None
 
 

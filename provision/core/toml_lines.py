@@ -31,6 +31,8 @@ def toml_lines(text: str) -> dict[Path, int]:
         if token.word == "[":
             array = tokens[-1].word == "["
             table = _header(_key(tokens, "]"), array, elements)
+            if array:
+                tokens.pop()  # the second bracket
             for depth in range(len(table)):
                 lines.setdefault(table[: depth + 1], token.line)
         elif token.word != "\n":
