@@ -17,6 +17,7 @@ from provision.errors import InvalidInputError
 from provision.guests.doctor import diagnose
 from provision.guests.files import lines
 from provision.guests.findings import Finding
+from provision.guests.offers import Offers, read_offers
 from provision.guests.system import System
 from provision.progress import Phase, Progress, amount
 
@@ -48,6 +49,7 @@ class Inspection:
     filesystems: tuple[Held, ...]
     bootloaders: tuple[Bootloader, ...]
     system: System | None
+    offers: Offers | None
     findings: tuple[Finding, ...]
     unread: tuple[str, ...]
 
@@ -73,7 +75,7 @@ def inspect_image(path: Path, progress: Progress, *, form: str | None = None) ->
         held = [Held(area.place, area.size, read_filesystem(area.pread, area.size)) for area in areas]
         bootloaders = read_bootloaders(view, table)
         with progress.phase("Looking into the guest") as phase:
-            system, findings = _examine(areas, held, unread, phase)
+            system, offers, findings = _examine(areas, held, unread, phase)
             phase.result(f"{len(findings)} findings")
     return Inspection(
         file=source.name,
@@ -86,6 +88,7 @@ def inspect_image(path: Path, progress: Progress, *, form: str | None = None) ->
         filesystems=tuple(each for each in held if each.filesystem.kind),
         bootloaders=bootloaders,
         system=system,
+        offers=offers,
         findings=findings,
         unread=tuple(unread),
     )
@@ -134,7 +137,7 @@ def _areas(view: View, table: PartitionTable, unread: list[str]) -> tuple[list[_
 
 def _examine(
     areas: list[_Area], held: list[Held], unread: list[str], phase: Phase
-) -> tuple[System | None, tuple[Finding, ...]]:
+) -> tuple[System | None, Offers | None, tuple[Finding, ...]]:
     """The guest on those areas, and what is wrong with it."""
     filesystems: dict[str, Ext4] = {}
     for area, each in zip(areas, held, strict=True):
@@ -146,11 +149,20 @@ def _examine(
     root = next((place for place, filesystem in filesystems.items() if _is_root(filesystem, place, unread)), None)
     if root is None:
         unread.append("the guest: no filesystem that is read here holds an operating system")
-        return None, ()
+        return None, None, ()
     mounts = _mounts(filesystems, root, held, unread)
-    system, diagnosis = diagnose(Tree(mounts), phase.note)
+    tree = Tree(mounts)
+    system, diagnosis = diagnose(tree, phase.note)
     unread.extend(diagnosis.unread)
-    return system, diagnosis.findings
+    return system, _offers(tree, unread), diagnosis.findings
+
+
+def _offers(tree: Tree, unread: list[str]) -> Offers | None:
+    try:
+        return read_offers(tree)
+    except InvalidInputError as exc:
+        unread.append(f"what it offers: {exc.message}")
+        return None
 
 
 def _is_root(filesystem: Ext4, place: str, unread: list[str]) -> bool:
