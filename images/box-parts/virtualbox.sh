@@ -80,9 +80,27 @@ install_debian() {
 }
 
 LENT=()
+LEFT=()
 inside() {
   systemd-nspawn --quiet --pipe --register=no --keep-unit --directory "$ROOT" --resolv-conf=replace-host \
     "${LENT[@]}" "$@"
+}
+
+# lend PATH: it is seen inside at the same place; give_back takes out what the mount leaves there.
+lend() {
+  local top=$1
+  LENT+=("--bind-ro=$1")
+  until [ -e "$ROOT$(dirname "$top")" ]; do top=$(dirname "$top"); done
+  [ -e "$ROOT$top" ] || LEFT+=("$top")
+}
+
+give_back() {
+  local place
+  for place in "${LEFT[@]}"; do
+    [ ! -e "$ROOT$place" ] || find "$ROOT$place" -depth -empty -delete
+  done
+  LENT=()
+  LEFT=()
 }
 
 # What the programs inside may use of this machine: pip's settings as PIP_* variables, and the files that they name.
@@ -96,7 +114,7 @@ lend_pip() {
     LENT+=("--setenv=PIP_${key^^}")
     for word in ${value%\'}; do
       word=${word#file://}
-      [[ $word != /* || ! -e $word ]] || LENT+=("--bind-ro=${word%/simple}")
+      [[ $word != /* || ! -e $word ]] || lend "${word%/simple}"
     done
   done < <(python3 -m pip config list | sort --reverse) # :env: last, because it wins
 }
@@ -121,7 +139,7 @@ install_jupyter() {
     python3 -m venv /home/vagrant/jupyter
     /home/vagrant/jupyter/bin/pip install --quiet --no-cache-dir "$@"
     chown -R vagrant:vagrant /home/vagrant/jupyter' sh "$@"
-  LENT=()
+  give_back
 }
 
 # configure [LINE OF FSTAB]...
