@@ -156,8 +156,10 @@ def _conflicts(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     applications = data.get("application")
     for key in ("name", "port"):
         rows = enumerate(applications if isinstance(applications, list) else [])
-        entries = [(("application", row, key), table.get(key)) for row, table in rows if isinstance(table, dict)]
-        yield from _doubles(entries, f"is the {key} of application[{{first}}] already")
+        told: list[tuple[Path, Any]] = [
+            (("application", row, key), table.get(key)) for row, table in rows if isinstance(table, dict)
+        ]
+        yield from _doubles(told, f"is the {key} of application[{{first}}] already")
     for table, key in (("user", "folders"), ("postgresql", "databases")):
         yield from _doubles(_elements(data, table, key), "is in the list already, as number {first}")
     for table in ("jupyter", "offline"):

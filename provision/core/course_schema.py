@@ -18,7 +18,7 @@ def _without_null(node: Any) -> Any:
         return [_without_null(each) for each in node]
     if not isinstance(node, dict):
         return node
-    made = {key: _without_null(value) for key, value in node.items() if key != "default" or value is not None}
+    made = {key: _without_null(value) for key, value in node.items() if value is not None}
     kinds = [each for each in made.get("anyOf", []) if each != {"type": "null"}]
     if len(kinds) == 1:
         del made["anyOf"]

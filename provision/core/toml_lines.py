@@ -25,7 +25,8 @@ def toml_lines(text: str) -> dict[Path, int]:
     """The line (from 1) of each key, table and element, by its path. `text` must be TOML that tomllib reads."""
     lines: dict[Path, int] = {}
     elements: Counter[Path] = Counter()  # of each array of tables, those that began
-    tokens, table = _tokens(text), ()
+    tokens = _tokens(text)
+    table: Path = ()
     while tokens:
         token = tokens.pop()
         if token.word == "[":

@@ -52,11 +52,19 @@ def read_offers(files: Files) -> Offers:
         group=group,
         content=_content(files, jupyter),
         jupyter=bool(jupyter),
-        nbdime=bool(nbdime),
+        nbdime=bool(nbdime) or _is_installed("nbdime", files, jupyter),
         openrefine=bool(openrefine or files.real("/usr/share/openrefine")),
         postgresql=bool(found(files, "/etc/postgresql/*/*/postgresql.conf")),
         applications=tuple(each for each in services if each.port and each not in [*jupyter, *nbdime, *openrefine]),
     )
+
+
+def _is_installed(package: str, files: Files, services: list[Service]) -> bool:
+    """True if the Python of the services, or the system's, has the package."""
+    environments = {each.command.partition("/bin/")[0] for each in services} | {"/usr", "/usr/local"}
+    folders = ("python3*/site-packages", "python3*/dist-packages")
+    places = [f"{each}/lib/{folder}/{package}/__init__.py" for each in sorted(environments) for folder in folders]
+    return any(found(files, place) for place in places)
 
 
 def _services(files: Files) -> Iterator[Service]:

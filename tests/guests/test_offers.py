@@ -34,6 +34,11 @@ def test_a_box_with_everything() -> None:
     assert [(each.name, each.user, each.port) for each in offers.applications] == [("shiny", "shiny", 3838)]
 
 
+def test_nbdime_may_be_in_jupyters_own_environment() -> None:
+    assert read_offers(Shelf({**BOX, "/opt/env/lib/python3.11/site-packages/nbdime/__init__.py": b""})).nbdime
+    assert not read_offers(Shelf({**BOX, "/opt/other/lib/python3.11/site-packages/nbdime/__init__.py": b""})).nbdime
+
+
 def test_a_box_with_nothing() -> None:
     offers = read_offers(Shelf({"/etc/passwd": b"root:x:0:0::/root:\nvagrant:x:1000:1000::/home/vagrant:\n"}))
     assert offers == type(offers)("", "", "", False, False, False, False, ())
