@@ -54,7 +54,7 @@ def lend(folder: Path, cache: Path, codename: str) -> Lent:
         (folder, LENT, False),
         (cache, f"{LENT}-cache", True),
         (folder / "policy-rc.d", "/usr/sbin/policy-rc.d", False),
-        *((path, str(path), False) for path in _local_folders(pip.values())),
+        *((path, str(path), False) for path in _local_paths(value for name, value in pip.items() if name != "PIP_CERT")),
     ]
     if resolver := _existing("/etc/resolv.conf"):
         mounts.append((resolver, RESOLVER, False))
@@ -86,13 +86,15 @@ def _pip_settings() -> dict[str, str]:
     return settings
 
 
-def _local_folders(values: Iterable[str]) -> set[Path]:
-    """The folders of packages that pip's settings name; of an index (.../simple) the one that holds its files, too."""
+def _local_paths(values: Iterable[str]) -> set[Path]:
+    """The files (of constraints) and folders (of packages) that pip's settings name; of an index (.../simple) the folder
+    that holds its files, too.
+    """
     found = set()
     for word in " ".join(values).split():
         path = Path(word.removeprefix("file://"))
-        if path.is_absolute() and path.is_dir():
-            found.add(path.parent if path.name == "simple" else path)
+        if path.is_absolute() and path.exists():
+            found.add(path.parent if path.name == "simple" and path.is_dir() else path)
     return found
 
 
