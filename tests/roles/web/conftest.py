@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -15,6 +16,8 @@ from tests.roles.container import Container, booted
 from tests.roles.web.tree import PASSWORD, ensure_web_tree, extract, give
 
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET, as setns(2) takes it
+URL = "http://127.0.0.1/"
+TIMEOUT = 60.0
 SERVICES = ("jupyter", "openrefine", "nbdime", "echo")
 
 
@@ -39,12 +42,17 @@ def on_network_of(machine: Container) -> Iterator[None]:
             libc.setns(ours.fileno(), NEW_NETWORK)
 
 
-def wait_until_ready(url: str, *, seconds: float = 90.0, verify: bool = True) -> dict[str, str]:
+def visit(path: str, method: str = "GET", **options: Any) -> requests.Response:
+    """What a stranger's browser gets from the machine that we are on the network of."""
+    return requests.request(method, URL + path, timeout=TIMEOUT, **options)
+
+
+def wait_until_ready(*, seconds: float = 90.0) -> dict[str, str]:
     """What /healthz says once every service is ready."""
     end, said = time.monotonic() + seconds, {}
     while time.monotonic() < end:
         try:
-            said = requests.get(f"{url}healthz", timeout=5, verify=verify).json()
+            said = visit("healthz").json()
         except requests.RequestException:
             said = {}
         if said and set(said.values()) == {"ready"}:
@@ -58,7 +66,7 @@ def machine(web_root: Path) -> Iterator[Container]:
     """The tree as a student's machine, up and ready, with us on its network."""
     give(web_root)
     with booted(web_root) as container, on_network_of(container):
-        wait_until_ready("http://127.0.0.1/")
+        wait_until_ready()
         yield container
     for left in ("etc/provision/student.json", "etc/jupyter/password"):
         (web_root / left).unlink(missing_ok=True)
@@ -67,6 +75,6 @@ def machine(web_root: Path) -> Iterator[Container]:
 @pytest.fixture
 def student(machine: Container) -> requests.Session:
     """The student's browser, signed in."""
-    browser = Jupyter("http://127.0.0.1/")
+    browser = Jupyter(URL)
     assert browser.sign_in(PASSWORD)
     return browser.http

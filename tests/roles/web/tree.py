@@ -59,7 +59,7 @@ def ensure_web_tree() -> Path:
     if not tar.exists():
         for old in _shelf().glob("web-roles-*.tar"):
             old.unlink()
-        _kept(tar, lambda unfinished: _play_into(unfinished))
+        _kept(tar, _play_into)
     return tar
 
 
