@@ -101,16 +101,8 @@ def test_a_brought_certificate_takes_its_place(encrypted: tuple[Container, Path]
     machine, root = encrypted
     place = root / "etc/provision/tls"
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=brought", "-days", "2"]
-    made = [
-        *make,
-        "-addext",
-        f"subjectAltName=DNS:{NAME}",
-        "-keyout",
-        place / "key.pem",
-        "-out",
-        place / "certificate.pem",
-    ]
-    subprocess.run(made, check=True, capture_output=True)
+    files = ["-keyout", f"{place}/key.pem", "-out", f"{place}/certificate.pem"]
+    subprocess.run([*make, "-addext", f"subjectAltName=DNS:{NAME}", *files], check=True, capture_output=True)
     machine.run("systemctl", "restart", "provision-tls")
     assert certificate().subject.rfc4514_string() == "CN=brought"
     browser.http.verify = str(place / "certificate.pem")
