@@ -42,9 +42,9 @@ def on_network_of(machine: Container) -> Iterator[None]:
             libc.setns(ours.fileno(), NEW_NETWORK)
 
 
-def visit(path: str, method: str = "GET", **options: Any) -> requests.Response:
+def visit(path: str, method: str = "GET", *, at: str = URL, **options: Any) -> requests.Response:
     """What a stranger's browser gets from the machine that we are on the network of."""
-    return requests.request(method, URL + path, timeout=TIMEOUT, **options)
+    return requests.request(method, at + path, timeout=TIMEOUT, **options)
 
 
 def wait_until_ready(*, seconds: float = 90.0) -> dict[str, str]:
