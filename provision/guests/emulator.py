@@ -1,4 +1,4 @@
-"""A machine in QEMU for as long as a context lasts, with a cloud's hardware or VirtualBox's; its disk is not written."""
+"""A machine in QEMU for as long as a context lasts, with a cloud's hardware or VirtualBox's; its disk is kept."""
 
 import re
 import time
