@@ -73,7 +73,7 @@ class Machine:
 
 @contextmanager
 def booted(settings: Settings, folder: Path) -> Iterator[Machine]:
-    """Switch a machine on, and have it ended when the context is left. `folder` (short, ours) is made for its files.
+    """Switch a machine on, and have it ended when the context is left. `folder` (ours) is made for its files.
 
     Raises CommandError with QEMU's own words if it does not start.
     """

@@ -26,7 +26,7 @@ VAGRANT_KEY = Path(__file__).parent / "keys" / "vagrant_insecure"
 
 
 class NotYetError(Exception):
-    """One try said no; the next may say yes."""
+    """A proof failed; where it is tried again, the next try may succeed."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def prove_ready(access: Access, *, deadline: float, on_stage: Callable[[str], No
 
 
 def until(end: float, attempt: Callable[[], None]) -> None:
-    """Repeat `attempt` until it raises nothing; at the end its last reason is the answer."""
+    """Until `end` (of time.monotonic), repeat `attempt` until it raises nothing; at the end its last reason is the answer."""
     while True:
         try:
             return attempt()
@@ -119,7 +119,23 @@ def _prove_ssh(access: Access, end: float) -> None:
     until(end, attempt)
 
 
-def _prove_safety(access: Access, _end: float) -> None:
+def prove_refused(access: Access, end: float) -> None:
+    """Prove that sshd answers, and does not let in the user with a key that it was not given."""
+
+    def attempt() -> None:
+        code, _, said = _ssh(access, "true")
+        if code == SSH_REFUSED and not _REFUSAL.search(said):
+            raise NotYetError(said.strip() or "nothing answers")
+        refused.append(code == SSH_REFUSED)
+
+    refused: list[bool] = []
+    until(end, attempt)
+    if not refused[0]:
+        raise NotYetError(f"a stranger's key signs in as {access.user}")
+
+
+def prove_safety(access: Access, _end: float) -> None:
+    """Prove that sshd takes neither Vagrant's key nor any password."""
     with tempfile.TemporaryDirectory() as folder:
         key = Path(folder) / "key"
         shutil.copyfile(VAGRANT_KEY, key)
@@ -172,7 +188,7 @@ STAGES = (
     ),
     Stage(
         "safety",
-        _prove_safety,
+        prove_safety,
         "The machine works but is not safe",
         "Do not give it out. Build the image again: provision image build COURSE.",
     ),
