@@ -120,8 +120,8 @@ def _prove_unclaimed(trial: Trial) -> list[Proved]:
 
 
 def _is_down(unclaimed: Sequence[Proved]) -> bool:
-    """True if the machine did not get as far as to show its page."""
-    return any(proof.name == "page" and proof.failure for proof in unclaimed)
+    """True if the machine did not get as far as to answer."""
+    return any(proof.name == "network" and proof.failure for proof in unclaimed)
 
 
 def _prove_student(trial: Trial) -> list[Proved]:

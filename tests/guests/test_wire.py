@@ -56,6 +56,13 @@ class Guest:
             self.reset.add(port)
 
 
+class SwitchedOff(Guest):
+    """Hears, and answers nothing."""
+
+    def answers(self, frame: bytes) -> Iterator[bytes]:
+        yield from ()
+
+
 def segment(sender: bytes, target: bytes, ip: bytes, source_port: int, target_port: int, flags: int) -> bytes:
     tcp = struct.pack("!HHIIBBHHH", source_port, target_port, 1, 2, 5 << 4, flags, 64240, 0, 0)
     return target + sender + IPV4 + ip[:12] + ip[16:20] + ip[12:16] + tcp
@@ -67,10 +74,12 @@ def plugged(folder: Path, guest: Guest) -> Iterator[None]:
     ended = threading.Event()
 
     def serve() -> None:
-        while not ended.is_set():
+        while True:
             try:
                 frame = plug.recv(2048)
             except TimeoutError:
+                if ended.is_set():
+                    return
                 continue
             for answer in guest.answers(frame):
                 plug.sendto(answer, str(folder / "wire.ours"))
@@ -100,9 +109,7 @@ def test_a_guest_that_is_not_there_is_no_guest_without_open_ports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "ANSWER_SECONDS", 0.01)
-    guest = Guest(set(), set())
-    guest.answers = lambda _frame: iter(())  # type: ignore[method-assign]  # it is switched off
-    with plugged(tmp_path, guest), pytest.raises(CommandError, match="does not answer"):
+    with plugged(tmp_path, SwitchedOff(set(), set())), pytest.raises(CommandError, match="does not answer"):
         open_ports(tmp_path)
 
 
