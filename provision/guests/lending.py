@@ -6,7 +6,7 @@ All of it reaches the tree as environment variables and as read-only mounts, so 
 import os
 import ssl
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def lend(folder: Path, cache: Path, codename: str) -> Lent:
         (folder, LENT, False),
         (cache, f"{LENT}-cache", True),
         (folder / "policy-rc.d", "/usr/sbin/policy-rc.d", False),
-        *((path, str(path), False) for path in _local_folders(pip.values())),
+        *((path, str(path), False) for path in _local_paths(pip)),
     ]
     if resolver := _existing("/etc/resolv.conf"):
         mounts.append((resolver, RESOLVER, False))
@@ -86,13 +86,13 @@ def _pip_settings() -> dict[str, str]:
     return settings
 
 
-def _local_folders(values: Iterable[str]) -> set[Path]:
-    """The folders of packages that pip's settings name; of an index (.../simple) the one that holds its files, too."""
+def _local_paths(pip: Mapping[str, str]) -> set[Path]:
+    """Constraints and folders of packages that pip's settings name; of an index (.../simple) the one with its files."""
     found = set()
-    for word in " ".join(values).split():
+    for word in " ".join(value for name, value in pip.items() if name != "PIP_CERT").split():
         path = Path(word.removeprefix("file://"))
-        if path.is_absolute() and path.is_dir():
-            found.add(path.parent if path.name == "simple" else path)
+        if path.is_absolute() and path.exists():
+            found.add(path.parent if path.name == "simple" and path.is_dir() else path)
     return found
 
 
