@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-import requests
 
 from provision.guests.credentials import jupyter_hash
 
@@ -77,11 +77,12 @@ def served(home: Path, scheme: str, files: dict[str, str]) -> Iterator[str]:
 
 
 def _wait(url: str, server: "subprocess.Popen[bytes]", log: Path) -> str:
+    host, _, port = urlsplit(url).netloc.partition(":")
     for _ in range(150):
         assert server.poll() is None, log.read_text()
         try:
-            requests.get(url + "login", timeout=5, verify=False)  # noqa: S501 - only whether it is there
-        except requests.ConnectionError:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError:
             time.sleep(0.2)
         else:
             return url
