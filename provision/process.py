@@ -135,6 +135,26 @@ def start(args: Sequence[str | Path], *, output: Path) -> int:
     return child.pid
 
 
+@contextmanager
+def running(args: Sequence[str | Path], *, output: Path, cwd: Path | None = None) -> Iterator[Callable[[], int | None]]:
+    """Run `args` for as long as the context lasts, with stdout and stderr going to `output`; then it is ended.
+
+    It ends with us, too, when we are killed. Yields what asks for its exit code: None while it runs.
+    """
+    words = ["setpriv", "--pdeathsig", "KILL", *(str(arg) for arg in args)]
+    log.debug("$ %s", shlex.join(words[3:]))
+    with output.open("wb") as stream:
+        child = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True, cwd=cwd
+        )
+    try:
+        yield child.poll
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+
+
 def become(args: Sequence[str | Path]) -> NoReturn:
     """Replace this process by `args`, which keeps the terminal and whose exit code is ours."""
     words = [str(arg) for arg in args]

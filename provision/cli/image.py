@@ -12,6 +12,7 @@ from provision.cli.options import cloud_option
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
 from provision.cli.upload import upload
+from provision.cli.verify import verify
 
 BUILD_COLUMNS = ("course", "build", "virtual_gib", "size_mib", "min_disk", "min_ram", "image")
 PUBLISH_COLUMNS = ("name", "id", "build", "size_mib", "published")
@@ -73,5 +74,5 @@ def publish(course: str, presentation: str, cloud: str | None, output: str, form
     print_rows([row], output, columns=PUBLISH_COLUMNS)
 
 
-for command in (convert, inspect, shrink, upload):
+for command in (convert, inspect, shrink, upload, verify):
     image.add_command(command)

@@ -1,11 +1,17 @@
-"""A client of Jupyter Server, as a browser is one: sign in with a password, run a cell over the websocket."""
+"""A client of Jupyter Server, as a browser is one: sign in, run a cell, use a terminal, over real websockets."""
 
 import json
+import secrets
+import ssl
 import time
 import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import requests
+from urllib3.exceptions import InsecureRequestWarning
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
@@ -17,55 +23,92 @@ class JupyterError(Exception):
 
 
 class Jupyter:
-    """One browser's session with the server at `url` (which ends in a slash)."""
+    """One browser's session with the server at `url` (which ends in a slash).
 
-    def __init__(self, url: str) -> None:
+    `trusted`: its certificate, if it has one, must be vouched for.
+    """
+
+    def __init__(self, url: str, *, trusted: bool = True) -> None:
         self.url = url
         self.http = requests.Session()
+        self.http.verify = trusted
 
     def sign_in(self, password: str) -> bool:
         """Send the login form; true if the server then treats us as signed in."""
-        self._request("GET", "login")
+        self.request("GET", "login")
         form = {"password": password, "_xsrf": self._xsrf()}
-        answer = self._request("POST", "login", data=form, allow_redirects=False)
+        answer = self.request("POST", "login", data=form, allow_redirects=False)
         if answer.status_code not in (302, 401):
             raise JupyterError(f"POST /login answered {answer.status_code} {answer.reason}")
-        return self._request("GET", "api/status").ok
+        return self.request("GET", "api/status").ok
 
     def run(self, code: str, *, deadline: float) -> str:
         """Run `code` in a new kernel and return what it printed; the kernel is removed afterwards.
 
         `deadline` is in seconds and covers the kernel's start.
         """
-        answer = self._request("POST", "api/kernels", json={}, headers={"X-XSRFToken": self._xsrf()})
-        if answer.status_code != requests.codes.created:
-            raise JupyterError(f"POST /api/kernels answered {answer.status_code} {answer.reason}")
-        kernel = answer.json()["id"]
-        try:
-            return self._execute(kernel, code, time.monotonic() + deadline)
-        finally:
-            self._request("DELETE", f"api/kernels/{kernel}", headers={"X-XSRFToken": self._xsrf()})
+        end, request = time.monotonic() + deadline, _execute_request(code)
+        with self._made("kernels", "id") as kernel, self._socket(f"api/kernels/{kernel}/channels") as socket:
+            socket.send(json.dumps(request))
+            return _output(socket, request["header"]["msg_id"], end)
 
-    def _execute(self, kernel: str, code: str, end: float) -> str:
-        channels = f"{self.url.replace('http', 'ws', 1)}api/kernels/{kernel}/channels"
-        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.http.cookies)
-        headers = {"Cookie": cookies, "Origin": self.url.rstrip("/")}
-        request = _execute_request(code)
-        try:
-            with connect(channels, additional_headers=headers, open_timeout=REQUEST_TIMEOUT) as socket:
-                socket.send(json.dumps(request))
-                return _output(socket, request["header"]["msg_id"], end)
-        except (OSError, WebSocketException) as exc:
-            raise JupyterError(f"the kernel's websocket failed: {exc or type(exc).__name__}") from exc
+    def type(self, command: str, *, deadline: float) -> tuple[int, str]:
+        """Type `command` into a new terminal, as far as the shell's prompt: its exit code, and all that was shown.
 
-    def _request(self, method: str, path: str, **options: Any) -> requests.Response:
+        `deadline` is in seconds and covers the terminal's start.
+        """
+        end, left, right = time.monotonic() + deadline, secrets.token_hex(8), secrets.token_hex(8)
+        # The marker in two halves: the terminal also shows what is typed into it.
+        typed = f"{command}; printf '%s%s:%d:\\n' {left} {right} $?\r"
+        with self._made("terminals", "name") as name, self._socket(f"terminals/websocket/{name}") as socket:
+            socket.send(json.dumps(["set_size", 50, 1000, 500, 10000]))
+            socket.send(json.dumps(["stdin", typed]))
+            shown, code = _shown(socket, f"{left}{right}:", end)
+        return code, shown
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """What the server answers at `path`. Raises JupyterError if it does not."""
         try:
-            return self.http.request(method, self.url + path, timeout=REQUEST_TIMEOUT, **options)
+            with warnings.catch_warnings():
+                if not self.http.verify:
+                    warnings.simplefilter("ignore", InsecureRequestWarning)
+                return self.http.request(method, self.url + path, timeout=REQUEST_TIMEOUT, **options)
         except requests.RequestException as exc:
             raise JupyterError(f"{method} /{path} failed: {exc}") from exc
 
+    @contextmanager
+    def _made(self, kind: str, key: str) -> Iterator[str]:
+        """A new kernel or terminal, removed when the context is left."""
+        token = {"X-XSRFToken": self._xsrf()}
+        answer = self.request("POST", f"api/{kind}", json={}, headers=token)
+        if not answer.ok:
+            raise JupyterError(f"POST /api/{kind} answered {answer.status_code} {answer.reason}")
+        name = str(answer.json()[key])
+        try:
+            yield name
+        finally:
+            self.request("DELETE", f"api/{kind}/{name}", headers=token)
+
+    @contextmanager
+    def _socket(self, path: str) -> Iterator[ClientConnection]:
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.http.cookies)
+        headers = {"Cookie": cookies, "Origin": self.url.rstrip("/")}
+        url = f"{self.url.replace('http', 'ws', 1)}{path}"
+        context = _untrusting() if url.startswith("wss") and not self.http.verify else None
+        try:
+            with connect(url, ssl=context, additional_headers=headers, open_timeout=REQUEST_TIMEOUT) as socket:
+                yield socket
+        except (OSError, WebSocketException) as exc:
+            raise JupyterError(f"the websocket of /{path} failed: {exc or type(exc).__name__}") from exc
+
     def _xsrf(self) -> str:
         return str(self.http.cookies.get("_xsrf", ""))
+
+
+def _untrusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _execute_request(code: str) -> dict[str, Any]:
@@ -97,3 +140,15 @@ def _output(socket: ClientConnection, request: str, end: float) -> str:
         elif message["msg_type"] == "status" and content["execution_state"] == "idle":
             return printed
     raise JupyterError("the kernel did not answer in time")
+
+
+def _shown(socket: ClientConnection, marker: str, end: float) -> tuple[str, int]:
+    """What a terminal (terminado's protocol) showed before `marker`, and the number behind it."""
+    shown = ""
+    while (left := end - time.monotonic()) > 0:
+        kind, *words = json.loads(socket.recv(timeout=left))
+        shown += words[0] if kind == "stdout" else ""
+        before, found, after = shown.partition(marker)
+        if found and ":" in after:
+            return before, int(after.partition(":")[0])
+    raise JupyterError("the terminal did not answer in time")

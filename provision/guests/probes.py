@@ -25,8 +25,8 @@ _REFUSAL = re.compile(r"Permission denied \(([^)]*)\)")
 VAGRANT_KEY = Path(__file__).parent / "keys" / "vagrant_insecure"
 
 
-class _NotYetError(Exception):
-    """One try said no; the next may say yes."""
+class NotYetError(Exception):
+    """A proof failed; where it is tried again, the next try may succeed."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ def prove_ready(access: Access, *, deadline: float, on_stage: Callable[[str], No
         on_stage(stage.name)
         try:
             stage.proof(access, end)
-        except (JupyterError, _NotYetError) as exc:
+        except (JupyterError, NotYetError) as exc:
             raise NotReadyError(stage.name, f"{stage.meaning}: {exc}.", hint=stage.hint) from exc
 
 
-def _until(end: float, attempt: Callable[[], None]) -> None:
-    """Repeat `attempt` until it raises nothing; at the end its last reason is the answer."""
+def until(end: float, attempt: Callable[[], None]) -> None:
+    """Until `end` (of time.monotonic), repeat `attempt` until it raises nothing; at the end its last reason is the answer."""
     while True:
         try:
             return attempt()
-        except _NotYetError:
+        except NotYetError:
             if time.monotonic() + PAUSE > end:
                 raise
         time.sleep(PAUSE)
@@ -69,17 +69,17 @@ def _until(end: float, attempt: Callable[[], None]) -> None:
 def _prove_network(access: Access, end: float) -> None:
     def attempt() -> None:
         try:
-            socket.create_connection((access.address, 80), timeout=TRY).close()
+            socket.create_connection((access.address, access.port), timeout=TRY).close()
         except OSError as exc:
-            raise _NotYetError(f"connecting to {access.address} port 80: {exc}") from exc
+            raise NotYetError(f"connecting to {access.address} port {access.port}: {exc}") from exc
 
-    _until(end, attempt)
+    until(end, attempt)
 
 
 def is_serving(access: Access, *, timeout: float = TRY) -> bool:
     """True if the machine's own health page says now, within `timeout` seconds, that its notebooks answer."""
     try:
-        return requests.get(access.url + "healthz", timeout=timeout).ok
+        return requests.get(access.url + "healthz", timeout=timeout, verify=not access.tls).ok
     except requests.RequestException:
         return False
 
@@ -87,39 +87,55 @@ def is_serving(access: Access, *, timeout: float = TRY) -> bool:
 def _prove_web(access: Access, end: float) -> None:
     def attempt() -> None:
         if not is_serving(access):
-            raise _NotYetError(f"{access.url}healthz did not answer 200 in time")
+            raise NotYetError(f"{access.url}healthz did not answer 200 in time")
 
-    _until(end, attempt)
+    until(end, attempt)
 
 
 def _prove_login(access: Access, _end: float) -> None:
     if access.password is None:
-        raise _NotYetError("the student's password is not known here")
-    if Jupyter(access.url).sign_in(f"wrong-{secrets.token_hex(8)}"):
-        raise _NotYetError("a wrong password was accepted")
-    if not Jupyter(access.url).sign_in(access.password):
-        raise _NotYetError("the student's password was refused")
+        raise NotYetError("the student's password is not known here")
+    if Jupyter(access.url, trusted=not access.tls).sign_in(f"wrong-{secrets.token_hex(8)}"):
+        raise NotYetError("a wrong password was accepted")
+    if not Jupyter(access.url, trusted=not access.tls).sign_in(access.password):
+        raise NotYetError("the student's password was refused")
 
 
 def _prove_kernel(access: Access, end: float) -> None:
-    browser = Jupyter(access.url)
+    browser = Jupyter(access.url, trusted=not access.tls)
     browser.sign_in(access.password or "")
     left, right = secrets.randbelow(10**6), secrets.randbelow(10**6)
     printed = browser.run(f"print({left} * {right})", deadline=max(PAUSE, end - time.monotonic()))
     if printed.strip() != str(left * right):
-        raise _NotYetError(f"a cell that multiplies printed {printed.strip()!r}")
+        raise NotYetError(f"a cell that multiplies printed {printed.strip()!r}")
 
 
 def _prove_ssh(access: Access, end: float) -> None:
     def attempt() -> None:
         code, printed, said = _ssh(access, "id", "-un")
         if code or printed.strip() != access.user:
-            raise _NotYetError(said.strip() or f"the shell answered {printed.strip()!r}")
+            raise NotYetError(said.strip() or f"the shell answered {printed.strip()!r}")
 
-    _until(end, attempt)
+    until(end, attempt)
 
 
-def _prove_safety(access: Access, _end: float) -> None:
+def prove_refused(access: Access, end: float) -> None:
+    """Prove that sshd answers, and does not let in the user with a key that it was not given."""
+
+    def attempt() -> None:
+        code, _, said = _ssh(access, "true")
+        if code == SSH_REFUSED and not _REFUSAL.search(said):
+            raise NotYetError(said.strip() or "nothing answers")
+        refused.append(code == SSH_REFUSED)
+
+    refused: list[bool] = []
+    until(end, attempt)
+    if not refused[0]:
+        raise NotYetError(f"a stranger's key signs in as {access.user}")
+
+
+def prove_safety(access: Access, _end: float) -> None:
+    """Prove that sshd takes neither Vagrant's key nor any password."""
     with tempfile.TemporaryDirectory() as folder:
         key = Path(folder) / "key"
         shutil.copyfile(VAGRANT_KEY, key)
@@ -127,10 +143,10 @@ def _prove_safety(access: Access, _end: float) -> None:
         for user in (access.user, "vagrant", "root"):
             code, _, said = _ssh(replace(access, user=user, key=key), "true")
             if code != SSH_REFUSED:
-                raise _NotYetError(f"Vagrant's public key signs in as {user}")
+                raise NotYetError(f"Vagrant's public key signs in as {user}")
             methods = _REFUSAL.search(said)
             if not methods or methods[1] != "publickey":
-                raise _NotYetError(f"sshd should offer {user} keys alone, but said: {said.strip() or 'nothing'}")
+                raise NotYetError(f"sshd should offer {user} keys alone, but said: {said.strip() or 'nothing'}")
 
 
 def _ssh(access: Access, *remote: str) -> tuple[int, str, str]:
@@ -172,7 +188,7 @@ STAGES = (
     ),
     Stage(
         "safety",
-        _prove_safety,
+        prove_safety,
         "The machine works but is not safe",
         "Do not give it out. Build the image again: provision image build COURSE.",
     ),

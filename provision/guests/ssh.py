@@ -16,6 +16,7 @@ def ssh_command(access: Access, *remote: str, options: Sequence[str] = ()) -> li
         f"UserKnownHostsFile={access.known_hosts}",
         "StrictHostKeyChecking=accept-new",
         "CheckHostIP=no",
+        f"Port={access.ssh_port}",
         "LogLevel=ERROR",
     ]
     identity = ["-i", str(access.key), "-o", "IdentitiesOnly=yes"] if access.key else []

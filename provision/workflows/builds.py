@@ -29,6 +29,7 @@ class Manifest:
     min_disk: int
     min_ram: int
     os_distro: str
+    verified: dict[str, object] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def _read(folder: Path) -> Build:
     content = json.loads((folder / MANIFEST).read_text())
-    return Build(folder, Manifest(**{field.name: content[field.name] for field in fields(Manifest)}))
+    return Build(
+        folder, Manifest(**{field.name: content[field.name] for field in fields(Manifest) if field.name in content})
+    )
 
 
 def build_id(source_sha256: str, course_toml: Path) -> str:

@@ -1,6 +1,7 @@
 """What is in a disk file, read without root, without mounting anything and without a temporary file."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -132,10 +133,32 @@ def _areas(view: View, table: PartitionTable, unread: list[str]) -> tuple[list[_
     return areas, groups
 
 
+@contextmanager
+def guest_files(path: Path) -> Iterator[Tree | None]:
+    """The files of the guest in the disk file at `path`, None if no filesystem that is read here holds one."""
+    with opened(path) as source:
+        view = View(source.disk)
+        unread: list[str] = []
+        areas, _groups = _areas(view, read_partitions(view), unread)
+        held = [Held(area.place, area.size, read_filesystem(area.pread, area.size)) for area in areas]
+        yield _tree(areas, held, unread)
+
+
 def _examine(
     areas: list[_Area], held: list[Held], unread: list[str], phase: Phase
 ) -> tuple[System | None, tuple[Finding, ...]]:
     """The guest on those areas, and what is wrong with it."""
+    tree = _tree(areas, held, unread)
+    if tree is None:
+        unread.append("the guest: no filesystem that is read here holds an operating system")
+        return None, ()
+    system, diagnosis = diagnose(tree, phase.note)
+    unread.extend(diagnosis.unread)
+    return system, diagnosis.findings
+
+
+def _tree(areas: list[_Area], held: list[Held], unread: list[str]) -> Tree | None:
+    """The files of the guest on those areas, None if there is none."""
     filesystems: dict[str, Ext4] = {}
     for area, each in zip(areas, held, strict=True):
         kind = each.filesystem.kind
@@ -144,13 +167,7 @@ def _examine(
         elif kind not in IGNORED:
             unread.append(f"{area.place}: the files of {kind} are not read here")
     root = next((place for place, filesystem in filesystems.items() if _is_root(filesystem, place, unread)), None)
-    if root is None:
-        unread.append("the guest: no filesystem that is read here holds an operating system")
-        return None, ()
-    mounts = _mounts(filesystems, root, held, unread)
-    system, diagnosis = diagnose(Tree(mounts), phase.note)
-    unread.extend(diagnosis.unread)
-    return system, diagnosis.findings
+    return Tree(_mounts(filesystems, root, held, unread)) if root else None
 
 
 def _is_root(filesystem: Ext4, place: str, unread: list[str]) -> bool:

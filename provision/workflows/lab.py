@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from provision import paths
 from provision.errors import NotFoundError, PreflightError
+from provision.guests.kvm import verdict
 from provision.lab import changes, credentials, health, host, kvm, layers, machine
 from provision.lab.configure import Driver, configure, configure_driver, read_driver
 from provision.lab.layers import Layers, layers_of
@@ -16,7 +17,7 @@ from provision.locks import exclusive
 from provision.progress import Progress
 
 # What `destroy` may remove besides the layers, wherever PROVISION_LAB_HOME points.
-FILES = ("clouds.yaml", "host.json", "kvm.json", "lock")
+FILES = ("clouds.yaml", "host.json", "lock")
 FOLDERS = ("lab", "provision")
 
 Confirm = Callable[[list[str]], None]
@@ -105,7 +106,7 @@ def status(release_name: str) -> LabStatus:
     require_root()
     observed = health.observe_health(release, place)
     driver = read_driver(place.state / "upper") or Driver()
-    _, reason = kvm.verdict() or (False, "not tried since the host's boot")
+    _, reason = verdict() or (False, "not tried since the host's boot")
     return LabStatus(release.name, release.title, "KVM" if driver.kvm else "TCG", reason, driver.fake, observed)
 
 
@@ -201,7 +202,7 @@ def await_cloud(place: Layers, progress: Progress, name: str) -> None:
 
 def try_kvm(place: Layers, progress: Progress) -> bool:
     """Whether guests boot on KVM here."""
-    if known := kvm.verdict():
+    if known := verdict():
         return known[0]
     with progress.phase("Booting a kernel on KVM") as phase:
         works, reason = kvm.probe(place)

@@ -77,3 +77,19 @@ def test_a_kernel_needs_a_login(url: str) -> None:
 def test_nobody_there() -> None:
     with pytest.raises(JupyterError, match="GET /login failed"):
         Jupyter("http://127.0.0.1:9/").sign_in(PASSWORD)
+
+
+def test_a_terminal_runs_a_command_and_is_removed(url: str) -> None:
+    browser = Jupyter(url)
+    assert browser.sign_in(PASSWORD)
+    code, shown = browser.type("echo $((6 * 7)); false", deadline=60)
+    assert code == 1
+    assert "42" in shown
+    assert browser.http.get(url + "api/terminals", timeout=10).json() == []
+
+
+def test_a_command_that_does_not_end(url: str) -> None:
+    browser = Jupyter(url)
+    assert browser.sign_in(PASSWORD)
+    with pytest.raises(JupyterError, match="terminal"):
+        browser.type("sleep 60", deadline=2)
