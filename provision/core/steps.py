@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-STEPS = ("convert", "bake", "shrink", "verify")
+CONVERT, BAKE, SHRINK, VERIFY = STEPS = ("convert", "bake", "shrink", "verify")
 
 Inputs = Mapping[str, Mapping[str, str]]  # of each step: what goes into it besides the step before, by name
 
@@ -31,9 +31,7 @@ class Decision:
 def inputs_of(step: str, inputs: Inputs) -> dict[str, str]:
     """All that goes into a step and those before it."""
     return {
-        name: value
-        for each in STEPS[: STEPS.index(step) + 1]
-        for name, value in sorted(inputs.get(each, {}).items())
+        name: value for each in STEPS[: STEPS.index(step) + 1] for name, value in sorted(inputs.get(each, {}).items())
     }
 
 

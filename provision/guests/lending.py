@@ -16,15 +16,21 @@ LENT = "/run/provision/lent"  # where the tree sees the lent folder; /run is a t
 RESOLVER = "/run/systemd/resolve/stub-resolv.conf"  # where guests.tree points the tree's /etc/resolv.conf
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
+_FILES = {"PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "PIP_REQUIREMENT"}
 _POLICY = "#!/bin/sh\nexit 101\n"  # Debian policy, 'invoke-rc.d': no service is started
 
 
 @dataclass(frozen=True)
 class Lent:
-    """What a tree gets: variables for its processes, and mounts as (here, there, writable)."""
+    """What a guest gets: variables for its processes, and mounts as (here, there, writable).
+
+    `folder` holds our own files, `packages` are the folders of packages that pip's settings name.
+    """
 
     environment: Mapping[str, str]
     mounts: tuple[tuple[Path, str, bool], ...]
+    folder: Path
+    packages: tuple[Path, ...] = ()
 
 
 def lend(folder: Path, cache: Path, codename: str) -> Lent:
@@ -32,7 +38,7 @@ def lend(folder: Path, cache: Path, codename: str) -> Lent:
 
     `cache` keeps downloaded packages between bakes.
     """
-    pip = _pip_settings()
+    pip = _with_files(_pip_settings(), folder)
     certificates = _existing(pip.get("PIP_CERT") or ssl.get_default_verify_paths().cafile)
     if certificates:
         _write(folder / "certificates.pem", certificates.read_text())
@@ -50,15 +56,16 @@ def lend(folder: Path, cache: Path, codename: str) -> Lent:
         **(dict.fromkeys(_CERTIFICATES, f"{LENT}/certificates.pem") if certificates else {}),
         **{name: os.environ[name] for lower in _PROXIES for name in (lower, lower.upper()) if name in os.environ},
     }
+    packages = tuple(sorted(_local_folders(pip.values())))
     mounts = [
         (folder, LENT, False),
         (cache, f"{LENT}-cache", True),
         (folder / "policy-rc.d", "/usr/sbin/policy-rc.d", False),
-        *((path, str(path), False) for path in _local_folders(pip.values())),
+        *((path, str(path), False) for path in packages),
     ]
     if resolver := _existing("/etc/resolv.conf"):
         mounts.append((resolver, RESOLVER, False))
-    return Lent(environment, tuple(mounts))
+    return Lent(environment, tuple(mounts), folder, packages)
 
 
 def _existing(name: str | None) -> Path | None:
@@ -84,6 +91,21 @@ def _pip_settings() -> dict[str, str]:
         if scope in ("global", "install", ":env:"):
             settings["PIP_" + name.upper().replace("-", "_")] = value.strip("'").replace("\\n", " ").strip()
     return settings
+
+
+def _with_files(settings: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The settings with each file that they name (of constraints, requirements) copied to `folder` and named there."""
+    changed = dict(settings)
+    for name in _FILES & set(settings):
+        words = []
+        for place, word in enumerate(settings[name].split()):
+            if there := _existing(word.removeprefix("file://")):
+                copy = f"{name.lower()}-{place}.txt"
+                _write(folder / copy, there.read_text())
+                word = f"{LENT}/{copy}"  # noqa: PLW2901 - the same file, seen from there
+            words.append(word)
+        changed[name] = " ".join(words)
+    return changed
 
 
 def _local_folders(values: Iterable[str]) -> set[Path]:

@@ -48,26 +48,38 @@ def checkpoint(work: Path, step: str, inputs: Mapping[str, str]) -> Path:
 
 @contextmanager
 def keeping(work: Path, step: str, inputs: Mapping[str, str]) -> Iterator[Path]:
-    """A new folder for what a step leaves; it becomes the step's checkpoint when the context ends well.
-
-    What is in it is written out to the disk first: after a power cut, too, a checkpoint is whole or not there.
-    """
-    final = checkpoint(work, step, inputs)
-    unfinished = work / f"{step}{_UNFINISHED}"
-    unfinished.mkdir(mode=0o700)
-    try:
-        yield unfinished
+    """A new folder for what a step leaves; it becomes the step's checkpoint when the context ends well."""
+    with unfinished(work, step) as folder:
+        yield folder
         when = datetime.now(UTC).isoformat(timespec="microseconds")
-        (unfinished / STEP).write_text(json.dumps({"step": step, "inputs": dict(inputs), "when": when}, indent=2))
-        for path in unfinished.iterdir():
-            write_out(path)
-        if final.exists():
-            shutil.rmtree(final)
-        unfinished.rename(final)
-        write_out(work)
+        (folder / STEP).write_text(json.dumps({"step": step, "inputs": dict(inputs), "when": when}, indent=1) + "\n")
+        complete(folder, checkpoint(work, step, inputs))
+
+
+@contextmanager
+def unfinished(work: Path, name: str) -> Iterator[Path]:
+    """A new folder that is gone when the context ends, unless it was completed."""
+    folder = work / f"{name}{_UNFINISHED}"
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
     finally:
-        if unfinished.exists():
-            _remove(unfinished)
+        if folder.exists():
+            _remove(folder)
+
+
+def complete(folder: Path, final: Path) -> None:
+    """Give a folder its final name, in place of one that has it, when all that is in it is on the disk.
+
+    After a power cut, too, what has that name is whole.
+    """
+    for path in folder.iterdir():
+        write_out(path)
+    if final.exists():
+        shutil.rmtree(final)
+    folder.chmod(0o755)
+    folder.rename(final)
+    write_out(final.parent)
 
 
 def write_out(path: Path) -> None:
