@@ -27,7 +27,7 @@ _path = click.Path(path_type=Path)
     type=click.FloatRange(min=1),
     default=900,
     show_default=True,
-    help="Seconds a machine may take to boot.",
+    help="Seconds that a boot may take.",
 )
 @click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @progress_option
@@ -42,7 +42,7 @@ def verify(
     output: str,
     form: str,
 ) -> None:
-    """Boot IMAGE in QEMU, without a student and with one, and prove from outside what a student needs and nobody may do.
+    """Boot IMAGE in QEMU, without a student and with one, and prove from outside that it works and is safe.
 
     IMAGE is a build's id, a course's name (its newest build is meant), or an image file with its --course. It is not
     changed. Needs root. The report also goes beside the build's manifest (verify.xml) and into it. Exit code 1: a proof
@@ -71,7 +71,7 @@ def _show(report: "Report") -> None:
             "machine": proof.group,
             "proof": proof.name,
             "seconds": f"{proof.seconds:.1f}",
-            "verdict": _words(proof.failure),
+            "verdict": "failed" if proof.failure else "passed",
         }
         for proof in report.proofs
     ]
@@ -80,7 +80,3 @@ def _show(report: "Report") -> None:
         if proof.failure and proof.tried:
             click.echo(f"\n{proof.group}, {proof.name}: {proof.failure}", err=True)
             click.echo(f"Try: {proof.hint}", err=True)
-
-
-def _words(failure: str | None) -> str:
-    return "passed" if failure is None else "failed"

@@ -56,7 +56,7 @@ def prove_ready(access: Access, *, deadline: float, on_stage: Callable[[str], No
 
 
 def until(end: float, attempt: Callable[[], None]) -> None:
-    """Until `end` (of time.monotonic), repeat `attempt` until it raises nothing; at the end its last reason is the answer."""
+    """Repeat `attempt` until it raises nothing; at `end` (of time.monotonic) its last reason is the answer."""
     while True:
         try:
             return attempt()

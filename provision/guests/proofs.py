@@ -61,26 +61,35 @@ class Proof:
 def unclaimed_proofs() -> tuple[Proof, ...]:
     """What is proved of a machine that the cloud gave no student."""
     return (
+        _ANSWERS,
         Proof(
             "page",
             _prove_unclaimed_page,
             "A machine without a student does not say so",
-            "Read its console (--keep). A guest that does not get there in time needs a longer --timeout.",
+            "Look at what the role nginx_proxy shows until Jupyter answers.",
+            _ANSWERS.name,
         ),
-        replace(_PORTS, needs="page"),
-        Proof("locked", _prove_locked, "A machine without a student can be used", "Look at the role first_boot."),
+        replace(_PORTS, needs=_ANSWERS.name),
+        Proof(
+            "locked",
+            _prove_locked,
+            "A machine without a student can be used",
+            "Look at the roles first_boot and jupyter.",
+            _ANSWERS.name,
+        ),
         Proof(
             "ssh refuses",
             _prove_ssh_refuses,
             "A machine without a student lets people in by SSH",
             "Look at the roles ssh_keys and hardening.",
+            _ANSWERS.name,
         ),
     )
 
 
 def first_proofs() -> tuple[Proof, ...]:
     """What is proved of a student's machine before anything else: it is up, and its student can sign in."""
-    return tuple(_STAGES[name] for name in ("network", "web", "login"))
+    return (_ANSWERS, _STAGES["web"], _STAGES["login"])
 
 
 def notebook_proofs(expected: Expected) -> Iterator[Proof]:
@@ -163,12 +172,19 @@ def rebooted_proofs() -> tuple[Proof, ...]:
     )
 
 
-def _prove_unclaimed_page(subject: Subject) -> None:
+def _prove_answer(subject: Subject) -> None:
     def attempt() -> None:
         try:
-            answer = subject.browser.request("GET", "")
+            subject.browser.request("GET", "healthz")
         except JupyterError as exc:
             raise NotYetError(str(exc)) from exc
+
+    until(subject.end, attempt)
+
+
+def _prove_unclaimed_page(subject: Subject) -> None:
+    def attempt() -> None:
+        answer = subject.browser.request("GET", "")
         if answer.ok or NO_STUDENT not in answer.text:
             raise NotYetError(f"its page answered {answer.status_code} without the words {NO_STUDENT!r}")
 
@@ -219,6 +235,13 @@ def _prove_healed(subject: Subject) -> str:
     return ", ".join(subject.expected.folders)
 
 
+# Not the stage of that name: QEMU accepts a connection before its guest does.
+_ANSWERS = Proof(
+    "network",
+    _prove_answer,
+    "The machine's web server does not answer",
+    "Read the machine's console (--keep). One that does not get there in time needs a longer --timeout.",
+)
 _NEEDS = {"web": "network", "login": "web", "kernel": "login", "ssh": "network", "safety": "network"}
 _STAGES = {
     stage.name: Proof(stage.name, partial(_prove_stage, stage), stage.meaning, stage.hint, _NEEDS.get(stage.name, ""))

@@ -66,7 +66,7 @@ def prove_data(browser: Jupyter) -> None:
 def delete_folders(browser: Jupyter, folders: Sequence[str]) -> None:
     """Delete these folders of the home, as the student can, and have that written to the disk."""
     names = " ".join(f'"$HOME"/{folder}' for folder in folders)
-    code, shown = browser.type(f"cd /; rm -rf {names}; sync", deadline=COMMAND_SECONDS)
+    code, shown = browser.type(f"cd /; rm -rf {names} && sync", deadline=COMMAND_SECONDS)
     if code:
         raise NotYetError(f"deleting the folders failed: {shown[-300:]}")
 
@@ -76,6 +76,6 @@ def prove_healed(browser: Jupyter, folders: Sequence[str]) -> None:
     if not (answer := browser.request("GET", "api/contents/")).ok:
         raise NotYetError(f"GET /api/contents/ answered {answer.status_code}")
     tries = " && ".join(f'touch "$HOME"/{folder}/.try && rm "$HOME"/{folder}/.try' for folder in folders)
-    code, shown = browser.type(f"{tries}", deadline=COMMAND_SECONDS)
+    code, shown = browser.type(tries, deadline=COMMAND_SECONDS)
     if code:
         raise NotYetError(f"the student cannot write there: {shown[-300:]}")

@@ -90,8 +90,8 @@ def _accepted(frame: bytes) -> int:
     is_tcp = frame[12:14] == _IPV4 and frame[23:24] == b"\x06" and frame[26:30] == _GUEST_ADDRESS
     if not header or not is_tcp or len(frame) < 14 + header + 14:
         return 0
-    source, target = struct.unpack_from("!HH", frame, 14 + header)
-    return int(source) if target == _SOURCE_PORT and frame[14 + header + 13] & 0x17 == _SYN_ACK else 0
+    source, target = (int(port) for port in struct.unpack_from("!HH", frame, 14 + header))
+    return source if target == _SOURCE_PORT and frame[14 + header + 13] & 0x17 == _SYN_ACK else 0
 
 
 def _question(asker: bytes) -> bytes:
@@ -119,6 +119,6 @@ def _segment(port: int, flags: int) -> bytes:
 
 def _sum(words: bytes) -> int:
     """RFC 1071's checksum."""
-    total = sum(struct.unpack(f"!{len(words) // 2}H", words))
+    total: int = sum(struct.unpack(f"!{len(words) // 2}H", words))
     total = (total & 0xFFFF) + (total >> 16)
     return ~(total + (total >> 16)) & 0xFFFF

@@ -114,9 +114,14 @@ def _prove_unclaimed(trial: Trial) -> list[Proved]:
     with booted(_settings(trial, None), trial.folder / UNCLAIMED) as machine:
         subject = _subject(trial, machine, new_password(), new_key_pair("nobody").private)
         done = _try_all(trial, UNCLAIMED, UNCLAIMED, unclaimed_proofs(), subject, [])
-        if machine.exit_code() is None:
+        if not _is_down(done):
             power_down(machine, deadline=POWER_DOWN_SECONDS)
     return done
+
+
+def _is_down(unclaimed: Sequence[Proved]) -> bool:
+    """True if the machine did not get as far as to answer."""
+    return any(proof.name == "network" and proof.failure for proof in unclaimed)
 
 
 def _prove_student(trial: Trial) -> list[Proved]:
@@ -193,7 +198,7 @@ def _subject(trial: Trial, machine: Machine, password: str, key: str) -> Subject
 
 def _prove_second_run(trial: Trial, before: Sequence[Proved], phase: Phase) -> Proved:
     """On the disk of a machine that has booted, as on a live one: here it takes seconds, in an emulated one minutes."""
-    if any(proof.name == "page" and proof.failure for proof in before):
+    if _is_down(before):
         words = "Not tried, for the machine did not boot"
         return Proved(UNCLAIMED, SECOND_RUN, 0.0, words, SECOND_RUN_HINT, tried=False)
     started, failure, seen = time.monotonic(), None, ""
