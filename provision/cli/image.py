@@ -8,13 +8,13 @@ import click
 
 from provision.cli.convert import convert, shrink
 from provision.cli.inspect import inspect
-from provision.cli.options import cloud_option
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
+from provision.cli.publish import publish
+from provision.cli.published import PUBLISHED
 from provision.cli.upload import upload
 
 BUILD_COLUMNS = ("course", "build", "virtual_gib", "size_mib", "min_disk", "min_ram", "image")
-PUBLISH_COLUMNS = ("name", "id", "build", "size_mib", "published")
 
 _file = click.Path(dir_okay=False, path_type=Path)
 
@@ -47,31 +47,5 @@ def build(course: str, box: Path | None, output: str, form: str) -> None:
     print_rows([row], output, columns=BUILD_COLUMNS)
 
 
-@image.command(short_help="Upload the newest build of a course.")
-@click.argument("course")
-@click.argument("presentation")
-@cloud_option
-@format_option
-@progress_option
-def publish(course: str, presentation: str, cloud: str | None, output: str, form: str) -> None:
-    """Upload the newest build of COURSE as the image of PRESENTATION (such as 26J).
-
-    Publishing what is there already does nothing.
-    """
-    from provision.cloud.connection import connect
-    from provision.core.naming import image_name
-    from provision.workflows import image as stories
-
-    made, built, there = stories.publish(connect(cloud), course, presentation, make_progress(form))
-    row = {
-        "name": image_name(built.manifest.course, presentation),
-        "id": made,
-        "build": built.manifest.build,
-        "size_mib": built.manifest.size >> 20,
-        "published": "before" if there else "now",
-    }
-    print_rows([row], output, columns=PUBLISH_COLUMNS)
-
-
-for command in (convert, inspect, shrink, upload):
+for command in (convert, inspect, shrink, upload, publish, *PUBLISHED):
     image.add_command(command)

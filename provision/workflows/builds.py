@@ -2,15 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from provision.errors import NotFoundError
 from provision.guests.generalise import GENERALISE
 from provision.paths import cache_home, data_path
 
-IMAGE, MANIFEST = "image.qcow2", "manifest.json"
+IMAGE, MANIFEST, CONTENTS = "image.qcow2", "manifest.json", "contents.json"
 LEFT_OUT = {"course.toml", "README.md"}  # what a course's folder holds that does not go into its box
 
 
@@ -29,6 +31,9 @@ class Manifest:
     min_disk: int
     min_ram: int
     os_distro: str
+    toolkit: str = ""
+    verified: Mapping[str, Any] | None = None
+    forced: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,16 @@ def newest_build(course: str) -> Build:
     if not found:
         raise NotFoundError(f"There is no build of {course} yet.", hint=f"Make one: provision image build {course}.")
     return max(found, key=lambda build: build.manifest.created)
+
+
+def find_local(reference: str) -> Build | None:
+    """The finished build of that id, or the newest of the course of that name; None if there is none here."""
+    shelf = cache_home() / "builds"
+    if not re.fullmatch(r"[a-z0-9]+", reference):
+        return None
+    if any((shelf / reference).glob(f"[!.]*/{MANIFEST}")):
+        return newest_build(reference)
+    return next((_read(path.parent) for path in sorted(shelf.glob(f"*/{reference}/{MANIFEST}"))), None)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

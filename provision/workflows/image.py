@@ -1,4 +1,4 @@
-"""The story of an image: from a VirtualBox box to a build, and from a build to the cloud."""
+"""The story of an image: from a VirtualBox box to a build."""
 
 import os
 import shutil
@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.core.course import Course
-from provision.core.naming import image_name
 from provision.disks.extents import watched
 from provision.disks.formats.raw import read_raw
 from provision.disks.resize.mount import Mounted, mounted, release
@@ -41,9 +39,6 @@ from provision.workflows.builds import (
 )
 from provision.workflows.convert import GIB, HEADROOM, in_bytes, shrunk, write
 from provision.workflows.courses import read_course
-
-if TYPE_CHECKING:
-    from provision.cloud.connection import Connection
 
 FREE = 10 * GIB  # bytes that a build may need beside what it leaves
 BOX_SECONDS = 1800.0
@@ -221,35 +216,3 @@ def _finish(course: Course, build: str, source_sha256: str, size: int, work: Pat
         final.parent.mkdir(parents=True, exist_ok=True)
         done.rename(final)
         phase.result(f"build {build}, {amount(manifest.size)}, for disks from {manifest.min_disk} GiB")
-
-
-def publish(connection: "Connection", name: str, presentation: str, progress: Progress) -> tuple[str, Build, bool]:
-    """Upload the newest build of a course; the image's id, the build, and whether it was there already."""
-    from provision.cloud.images import find_build
-    from provision.workflows.upload import Wishes, upload
-
-    course, _ = read_course(name)
-    build = newest_build(course.name)
-    manifest = build.manifest
-    if found := find_build(connection, course.name, presentation, manifest.build):
-        progress.say(f"Nothing to do: build {manifest.build} is already published as {found.name}.")
-        return found.id, build, True
-    wishes = Wishes(
-        properties=_properties(manifest, presentation),
-        min_disk=manifest.min_disk,
-        min_ram=manifest.min_ram,
-        sha256=manifest.sha256,
-    )
-    done = upload(connection, build.image, image_name(course.name, presentation), wishes, progress)
-    return str(done.id), build, done.uploaded == "before"
-
-
-def _properties(manifest: Manifest, presentation: str) -> dict[str, str]:
-    return {
-        "provision_course": manifest.course,
-        "provision_build": manifest.build,
-        "provision_presentation": presentation,
-        "provision_source_sha256": manifest.source_sha256,
-        "os_type": "linux",
-        "os_distro": manifest.os_distro,
-    }
