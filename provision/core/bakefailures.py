@@ -52,9 +52,7 @@ _KNOWN = (
     ),
     (
         r"UNREACHABLE|Connection to .* closed|Failed to connect to the host|mux_client|kex_exchange",
-        Explained(
-            "The guest stopped answering while it was baked.", "Run the same command again; the log has its last words."
-        ),
+        Explained("The guest stopped answering while it was baked.", "Run the same command again; the log has more."),
     ),
 )
 

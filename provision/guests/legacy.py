@@ -106,7 +106,7 @@ def quiet(guest: Legacy) -> None:
 
 
 def seen_from_inside(lent: Lent, port: int) -> Lent:
-    """What is lent, with this computer's loopback and the folders of packages by the names that the guest has for them."""
+    """What is lent, with this computer's loopback and the folders of packages by their addresses in the guest."""
     served = f"http://{HOST_ADDRESS}:{port}"
     environment = {name: _LOOPBACK.sub(HOST_ADDRESS, value) for name, value in lent.environment.items()}
     for name in environment:

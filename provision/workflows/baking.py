@@ -10,7 +10,7 @@ from pathlib import Path
 from provision.core.bakefailures import explain
 from provision.disks.resize.mount import Mounted, mounted
 from provision.errors import CommandError, InvalidInputError, PreflightError, ProvisionError
-from provision.guests import contents, kvm
+from provision.guests import contents
 from provision.guests.emulator import PROGRAMS as MACHINE_PROGRAMS
 from provision.guests.generalise import generalise
 from provision.guests.legacy import SCREEN, opened_legacy, quiet
@@ -21,6 +21,7 @@ from provision.guests.shell import Shell
 from provision.guests.tree import HOST, opened_tree, release_of, ssh_settings
 from provision.paths import cache_home
 from provision.progress import Progress
+from provision.workflows.accelerator import ensure_known
 
 TREE, MACHINE = "tree", "machine"
 CONTENTS = "contents.json"
@@ -116,7 +117,7 @@ def _bake_machine(
     disk: Path, scratch: Path, lent: Lent, folders: Sequence[str], variables: Mapping[str, object], progress: Progress
 ) -> object:
     """In a QEMU machine that looks like VirtualBox's: any disk that boots, without root."""
-    on_kvm = _kvm_works()
+    on_kvm = ensure_known(disk, progress)
     with (
         served(lent.packages) as port,
         opened_legacy(
@@ -129,13 +130,6 @@ def _bake_machine(
             quiet(guest)
             generalise(guest)
     return listed
-
-
-def _kvm_works() -> bool:
-    """Whether a kernel of this computer boots on KVM; where there is none to try, KVM is not used."""
-    kernels = sorted(Path("/boot").glob("vmlinuz*"))
-    known = kvm.verdict() or (kvm.probe(kernels[-1]) if kernels else (False, ""))
-    return known[0]
 
 
 def _play(ssh_config: Path, variables: Mapping[str, object], progress: Progress, where: str) -> None:

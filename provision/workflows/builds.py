@@ -2,15 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-from provision.core.steps import SHRINK, VERIFY, Kept, inputs_of
+from provision.core.steps import SHRINK, VERIFY, Inputs, Kept, inputs_of
 from provision.errors import NotFoundError
 from provision.paths import cache_home
 
-IMAGE, MANIFEST = "image.qcow2", "manifest.json"
+IMAGE, MANIFEST, CONTENTS = "image.qcow2", "manifest.json", "contents.json"
 LEFT_OUT = {"course.toml", "README.md"}  # what a course's folder holds that does not go into its box
 
 
@@ -33,7 +35,10 @@ class Manifest:
     min_disk: int
     min_ram: int
     os_distro: str
-    verified: dict[str, object] | None = None
+    toolkit: str = ""
+    verified: Mapping[str, Any] | None = None
+    forced: bool = False
+    inputs: Inputs = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,16 @@ def made_of(build: Build) -> dict[str, str]:
 def is_verified(build: Build) -> bool:
     """Whether the build was verified, and passed."""
     return bool((build.manifest.verified or {}).get("passed"))
+
+
+def find_local(reference: str) -> Build | None:
+    """The finished build of that id, or the newest of the course of that name; None if there is none here."""
+    shelf = cache_home() / "builds"
+    if not re.fullmatch(r"[a-z0-9]+", reference):
+        return None
+    if any((shelf / reference).glob(f"[!.]*/{MANIFEST}")):
+        return newest_build(reference)
+    return next((_read(path.parent) for path in sorted(shelf.glob(f"*/{reference}/{MANIFEST}"))), None)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -26,7 +26,7 @@ def work_folder(course: str) -> Path:
 
 @contextmanager
 def working(course: str, progress: Progress) -> Iterator[Path]:
-    """The work folder of a course for one build at a time; what a killed one left half done is let go of and removed."""
+    """The work folder of a course, for one build at a time; what a killed one left half done is removed."""
     home = cache_home()
     with exclusive(home / "build.lock", progress, "Waiting for another build to finish"):
         for stale in home.glob(f"builds/*/{WORK}/*{_UNFINISHED}"):
@@ -105,7 +105,10 @@ def used(folder: Path) -> int:
 
 
 def make_room(work: Path, needed: int, keep: Path | None) -> tuple[int, int]:
-    """Remove checkpoints, the oldest first, until `needed` bytes are free; never `keep`. What was removed, what is free."""
+    """Remove checkpoints but `keep`, the oldest first, until `needed` bytes are free.
+
+    Returns the bytes that were removed, and those that are free.
+    """
     removed = 0
     folders = [folder for each in work.parent.parent.glob(f"*/{WORK}") for folder in _folders(each) if folder != keep]
     for folder in sorted(folders, key=lambda folder: _read(folder).when):

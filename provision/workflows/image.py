@@ -1,4 +1,4 @@
-"""The story of an image: from a VirtualBox box to a build, and from a build to the cloud."""
+"""The story of an image: from a VirtualBox box to a build."""
 
 import errno
 import os
@@ -7,26 +7,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.core.course import Course
-from provision.core.naming import image_name
 from provision.core.steps import BAKE, CONVERT, SHRINK, STEPS, Decision, Kept, plan_steps
-from provision.errors import InvalidInputError, PreflightError
+from provision.errors import InvalidInputError, PreflightError, ProvisionError
 from provision.guests.emulator import PROGRAMS as MACHINE_PROGRAMS
 from provision.paths import cache_home
 from provision.progress import Progress
 from provision.workflows.baking import TREE, TREE_PROGRAMS, where_to_bake
 from provision.workflows.boxes import box_place, ensure_box
 from provision.workflows.buildlog import LOG, logged
-from provision.workflows.builds import Build, Manifest, finished_builds, made_of, made_steps, newest_build, sha256_of
+from provision.workflows.builds import Build, finished_builds, made_of, made_steps, sha256_of
 from provision.workflows.checkpoints import kept_steps, working
 from provision.workflows.convert import GIB
 from provision.workflows.courses import read_course
 from provision.workflows.making import Order, bake_disk, convert, course_inputs, finish
-
-if TYPE_CHECKING:
-    from provision.cloud.connection import Connection
 
 FREE = 10 * GIB  # bytes that a build may need beside what it leaves
 
@@ -45,11 +40,15 @@ RUN = {CONVERT: convert, BAKE: bake_disk, SHRINK: finish}
 
 @dataclass(frozen=True)
 class Wish:
-    """How a build is wanted: from another `box`, baked in a `tree` or a `machine`, run again from the step `start`."""
+    """How a build is wanted: from another `box`, baked in a `tree` or a `machine`, run again from the step `start`.
+
+    `verify` says whether the image is proved at the end.
+    """
 
     box: Path | None = None
     bake_in: str | None = None
     start: str | None = None
+    verify: bool = True
 
 
 def build_image(name: str, progress: Progress, wish: Wish | None = None) -> Build:
@@ -67,7 +66,7 @@ def build_image(name: str, progress: Progress, wish: Wish | None = None) -> Buil
         variables = role_variables(course)
         inputs = course_inputs(course, variables, sha256, wish.bake_in)
         order = Order(course, source, sha256, work, variables, inputs, wish.bake_in)
-        return _run(order, plan_steps(inputs, _kept(course), wish.start), told)
+        return _run(order, plan_steps(inputs, _kept(course), wish.start), told, verify=wish.verify)
 
 
 def plan_build(name: str, progress: Progress, wish: Wish | None = None) -> tuple[Decision, ...]:
@@ -81,7 +80,7 @@ def plan_build(name: str, progress: Progress, wish: Wish | None = None) -> tuple
     return plan_steps(inputs, _kept(course), wish.start)
 
 
-def _run(order: Order, decisions: Sequence[Decision], progress: Progress) -> Build:
+def _run(order: Order, decisions: Sequence[Decision], progress: Progress, *, verify: bool) -> Build:
     """Do the steps that are to be done; the build that they end in."""
     if not any(each.runs for each in decisions):
         progress.say(f"Nothing has changed: the build of {order.course.name} is up to date.")
@@ -89,9 +88,33 @@ def _run(order: Order, decisions: Sequence[Decision], progress: Progress) -> Bui
         if each.runs and each.step in RUN:
             progress.say(f"Step {each.step}: {each.why}.")
             RUN[each.step](order, progress)
-    inputs = order.inputs_of(SHRINK)
-    builds = [build for build in finished_builds(order.course.name) if made_of(build) == inputs]
+    build = _made(order)
+    if decisions[-1].runs and verify and os.geteuid() == 0:
+        progress.say(f"Step {decisions[-1].step}: {decisions[-1].why}.")
+        _verify(build, order.course, progress)
+    elif decisions[-1].runs:
+        progress.say(f"Next: provision image verify {order.course.name}, as root; without it nothing is published.")
+    return _made(order)
+
+
+def _made(order: Order) -> Build:
+    """The newest build of these inputs."""
+    builds = [each for each in finished_builds(order.course.name) if made_of(each) == order.inputs_of(SHRINK)]
     return max(builds, key=lambda build: build.manifest.created)
+
+
+def _verify(build: Build, course: Course, progress: Progress) -> None:
+    """Prove the image. Raises ProvisionError if it does not pass; the build is kept, but not published as it is."""
+    from provision.workflows.verify import Target, verify
+
+    report = verify(Target(build.image, build.manifest.disk_format, course, build), progress)
+    failed = [proof for proof in report.proofs if proof.failure]
+    if not report.passed:
+        listed = "".join(f"\n  {proof.group}: {proof.name}: {proof.failure}" for proof in failed)
+        raise ProvisionError(
+            f"Build {build.manifest.build} did not pass its verification: {len(failed)} proofs failed.{listed}",
+            hint="Correct the box or course.toml, and build again. It is kept, and is not published as it is.",
+        )
 
 
 def _kept(course: Course) -> tuple[Kept, ...]:
@@ -110,6 +133,8 @@ def _sum(source: Path, progress: Progress) -> str:
 @contextmanager
 def _log(work: Path, progress: Progress) -> Iterator[Progress]:
     """The progress that goes into the build's log, too; when something stops it, the person is told where that is."""
+    if (work / LOG).exists() and (work / LOG).stat().st_nlink > 1:
+        (work / LOG).unlink()  # it is that of a finished build
     with logged(work / LOG, progress) as told:
         try:
             yield told
@@ -179,36 +204,4 @@ def role_variables(course: Course) -> dict[str, object]:
         "first_boot_user": name,
         "first_boot_group": group,
         "ssh_keys_allowed_users": [name],
-    }
-
-
-def publish(connection: "Connection", name: str, presentation: str, progress: Progress) -> tuple[str, Build, bool]:
-    """Upload the newest build of a course; the image's id, the build, and whether it was there already."""
-    from provision.cloud.images import find_build
-    from provision.workflows.upload import Wishes, upload
-
-    course, _ = read_course(name)
-    build = newest_build(course.name)
-    manifest = build.manifest
-    if found := find_build(connection, course.name, presentation, manifest.build):
-        progress.say(f"Nothing to do: build {manifest.build} is already published as {found.name}.")
-        return found.id, build, True
-    wishes = Wishes(
-        properties=_properties(manifest, presentation),
-        min_disk=manifest.min_disk,
-        min_ram=manifest.min_ram,
-        sha256=manifest.sha256,
-    )
-    done = upload(connection, build.image, image_name(course.name, presentation), wishes, progress)
-    return str(done.id), build, done.uploaded == "before"
-
-
-def _properties(manifest: Manifest, presentation: str) -> dict[str, str]:
-    return {
-        "provision_course": manifest.course,
-        "provision_build": manifest.build,
-        "provision_presentation": presentation,
-        "provision_source_sha256": manifest.source_sha256,
-        "os_type": "linux",
-        "os_distro": manifest.os_distro,
     }

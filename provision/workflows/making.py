@@ -49,7 +49,7 @@ _SYSTEM = "system.json"
 
 @dataclass(frozen=True)
 class Order:
-    """A build that is under way: of what, what the roles are told, where its checkpoints are, what goes into each step."""
+    """A build that is under way: of which course and box, what the roles are told, and what goes into each step."""
 
     course: Course
     source: Path
@@ -148,7 +148,7 @@ def finish(order: Order, progress: Progress) -> None:
             manifest = _manifest(order, folder / IMAGE, size, json.loads((before / _SYSTEM).read_text())["distro"])
             write_manifest(folder, manifest)
             phase.result(f"build {manifest.build}, {amount(manifest.size)}, for disks from {manifest.min_disk} GiB")
-        (order.work / LOG).rename(folder / LOG)  # what is still to be logged goes into the same file
+        (folder / LOG).hardlink_to(order.work / LOG)  # what is still to be logged goes there, too
         complete(folder, build_folder(manifest.course, manifest.build))
     discard(order.work)
 

@@ -59,7 +59,7 @@ def _wanted(fields: str, headroom: int) -> int:
 
 
 def enlarge_filesystem(image: Path, size: int) -> None:
-    """Make the filesystem that fills `image`, and `image`, `size` bytes long. Raises InvalidInputError if it is damaged."""
+    """Make the filesystem that fills `image`, and `image`, `size` bytes long. InvalidInputError: it is damaged."""
     _mend(image)
     os.truncate(image, size)
     run(["resize2fs", image.name], cwd=image.parent, deadline=SLOW)

@@ -16,7 +16,7 @@ from provision.progress import amount
 
 
 def ensure_free(disk: Path, wanted: int, *, least: int) -> int:
-    """See that ordinary users can fill `wanted` bytes of the raw `disk`'s filesystem; the bytes by which it was enlarged.
+    """See that ordinary users can fill `wanted` bytes of the raw `disk`'s filesystem; by how many it was enlarged.
 
     Where it cannot be enlarged, in LVM or before another partition, `least` bytes are enough. Raises InvalidInputError
     if they are not there; the disk is worked on in place.
