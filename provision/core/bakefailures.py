@@ -16,7 +16,7 @@ _KNOWN = (
     (
         r"No space left on device|ENOSPC|enough free space",
         Explained(
-            "The box's disk is full.", "Remove data from the box, or make its disk and its last partition larger."
+            "The box's disk is full.", "Remove data from the box, or make its last partition larger."
         ),
     ),
     (

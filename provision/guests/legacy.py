@@ -76,7 +76,7 @@ class Legacy:
 def opened_legacy(
     disk: Path, folder: Path, lent: Lent, port: int, progress: Progress, *, kvm: bool, deadline: float
 ) -> Iterator[Legacy]:
-    """Boot the raw `disk`, which is changed by it, and let root in by a key of this bake; in the end it is switched off.
+    """Boot the raw `disk`, which is changed by that, and let root in by a key of this bake; then switch it off.
 
     `folder` (ours) is made. `port` is where `shelf.served` serves the folders of packages. `deadline` is what booting
     may take, in seconds. Raises InvalidInputError for a box that does not start, or that lets nobody in.
@@ -169,7 +169,7 @@ def _check_rights(access: Access) -> None:
     if run(ssh_command(access, "sudo -n true", options=["BatchMode=yes"]), deadline=120, check=False).returncode:
         raise InvalidInputError(
             f"The box's user {USER} may not become root by sudo without a password, so it cannot be baked.",
-            hint=f"Install sudo in the box, with '{USER} ALL=(ALL) NOPASSWD: ALL' in /etc/sudoers.d; or --bake-in tree.",
+            hint=f"Install sudo there, with '{USER} ALL=(ALL) NOPASSWD: ALL' in /etc/sudoers.d; or --bake-in tree.",
         )
     wanted = ".".join(map(str, OLDEST_PYTHON))
     asked = f"/usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < {OLDEST_PYTHON})'"
