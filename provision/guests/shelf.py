@@ -13,7 +13,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def __init__(self, folders: tuple[Path, ...], *args: object) -> None:
         self.folders = folders
-        super().__init__(*args)  # type: ignore[arg-type] # what the server passes on, as it is
+        super().__init__(*args, directory="/")  # type: ignore[arg-type] # what the server passes on, as it is
 
     def translate_path(self, path: str) -> str:
         """The file that is meant, by its own name here; what is in none of the folders is not there."""
@@ -28,7 +28,7 @@ class _Handler(SimpleHTTPRequestHandler):
 @contextmanager
 def served(folders: Sequence[Path]) -> Iterator[int]:
     """Serve the folders by their own names for as long as the context lasts; the port."""
-    handler = partial(_Handler, tuple(folders), directory="/")
+    handler = partial(_Handler, tuple(folders))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

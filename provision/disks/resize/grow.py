@@ -36,7 +36,7 @@ def ensure_free(disk: Path, wanted: int, *, least: int) -> int:
             f"The box's disk is full: {amount(free)} are free, and the bake needs at least {amount(least)}.",
             hint="Remove data from the box, or make its disk and its last partition larger.",
         )
-    more = -(-(wanted - free) // MIB) * MIB
+    more = (wanted - free) * 9 // 8 // MIB * MIB + MIB  # tables and what is reserved for root
     _enlarge(disk, table, root, root.size + more)
     return more
 
