@@ -9,7 +9,7 @@ from provision.progress import Progress
 from provision.workflows import cohort, lab
 from provision.workflows.courses import read_order
 from provision.workflows.handouts import default_folder
-from provision.workflows.image import BOX_PROGRAMS, Wish, build_image, check_computer
+from provision.workflows.image import BOX_PROGRAMS, FREE, Wish, build_image, check_computer
 from provision.workflows.publish import Terms, publish
 
 COURSE, PRESENTATION, CLOUD = "demo", "26J", "lab"
@@ -29,7 +29,7 @@ def run_demo(roster: Path, progress: Progress, confirm: lab.Confirm) -> Shown:
     from provision.cloud.connection import connect
 
     order = read_order(COURSE, PRESENTATION, roster)
-    check_computer(BOX_PROGRAMS)
+    check_computer(BOX_PROGRAMS, room=FREE)
     lab.up(DEFAULT, progress, confirm)
     build_image(COURSE, progress, Wish(verify=False))
     connection = connect(CLOUD)

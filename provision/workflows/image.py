@@ -23,7 +23,7 @@ from provision.workflows.convert import GIB
 from provision.workflows.courses import read_course
 from provision.workflows.making import Order, bake_disk, convert, course_inputs, finish
 
-FREE = 10 * GIB  # bytes that a build may need beside what it leaves
+FREE = 10 * GIB  # bytes that a build may need beside what it leaves; each step says what it needs itself
 
 # The programs that we run, and the Debian package of each.
 DISK_PROGRAMS = {
@@ -168,8 +168,8 @@ def _needs_root(course: Course, wish: Wish) -> bool:
     return where_to_bake(wish.bake_in) == TREE or (course.box.build is not None and not wish.box)
 
 
-def check_computer(programs: dict[str, str], *, root: bool = True) -> None:
-    """Raise PreflightError with what is missing here: programs, root, room."""
+def check_computer(programs: dict[str, str], *, root: bool = True, room: int = 0) -> None:
+    """Raise PreflightError with what is missing here: programs, root, `room` in bytes."""
     check_programs(programs)
     if root and os.geteuid() != 0:
         raise PreflightError(
@@ -178,9 +178,9 @@ def check_computer(programs: dict[str, str], *, root: bool = True) -> None:
         )
     home = cache_home()
     home.mkdir(parents=True, exist_ok=True)
-    if (free := shutil.disk_usage(home).free) < FREE:
+    if (free := shutil.disk_usage(home).free) < room:
         raise PreflightError(
-            f"A build needs {FREE // GIB} GiB of room in {home}; there are {free / GIB:.1f}.",
+            f"A build needs {room // GIB} GiB of room in {home}; there are {free / GIB:.1f}.",
             hint="Make room, or name another place with XDG_CACHE_HOME.",
         )
 

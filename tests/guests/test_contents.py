@@ -20,7 +20,7 @@ FILES = {
     "opt/nbdime/lib/python3.11/site-packages/nbdime-4.0.2.dist-info/METADATA": "",
     "usr/lib/python3/dist-packages/attr-1.0.dist-info/METADATA": "",
     "etc/ssh/sshd_config": "# Port 2\nPort 22\n",
-    "etc/nginx/nginx.conf": "http {\n  server {\n    listen 80 default_server;\n    listen [::]:80;\n    listen unix:/x;\n",
+    "etc/nginx/nginx.conf": "server {\n  listen 80 default_server;\n  listen [::]:80;\n  listen unix:/x;\n",
     "etc/postgresql/15/main/postgresql.conf": "port = 5432\nlisten_addresses = '127.0.0.1, ::1' # x\n",
     "etc/jupyter/jupyter_server_config.py": 'c.ServerApp.ip = "127.0.0.1"\nc.ServerApp.port = 8888\n',
     "etc/systemd/system/openrefine.service": "[Service]\nExecStart=/usr/bin/refine -i 127.0.0.1 -p 3334 \\\n -x a=b\n",
@@ -32,6 +32,10 @@ FILES = {
 }
 ENABLED = ("ssh.service", "openrefine.service", "open.service", "some.socket")
 FOLDER = "/home/student/notebooks"
+PORTS = (
+    *("*:22", "*:80", "[::]:80", "127.0.0.1:5432", "::1:5432"),
+    *("127.0.0.1:8888", "127.0.0.1:3334", "0.0.0.0:8000", "*:111"),
+)
 
 
 @pytest.fixture
@@ -56,10 +60,7 @@ def test_all_of_it(root: Path) -> None:
         "packages": {"nginx": "1.22.1-9"},
         "pip": {"jupyter-server": "2.17.0", "opt/nbdime: nbdime": "4.0.2"},
         "services": sorted(ENABLED),
-        "ports": sorted(
-            ("*:22", "*:80", "[::]:80", "127.0.0.1:5432", "::1:5432", "127.0.0.1:8888", "127.0.0.1:3334")
-            + ("0.0.0.0:8000", "*:111")
-        ),
+        "ports": sorted(PORTS),
         "files": {f"{FOLDER}/a.ipynb": hashlib.sha256(b"{}").hexdigest()},
     }
 

@@ -1,10 +1,9 @@
 """What a running guest is lent: by which addresses it reaches it, and that nothing else is served."""
 
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
+import requests
 
 from provision.guests.legacy import seen_from_inside
 from provision.guests.lending import Lent
@@ -47,8 +46,7 @@ def test_only_the_folders_are_served(tmp_path: Path) -> None:
     (shelf / "link").symlink_to(tmp_path / "secret")
     with served([shelf]) as port:
         url = f"http://127.0.0.1:{port}{tmp_path}"
-        assert urllib.request.urlopen(f"{url}/shelf/a.whl").read() == b"wheel"
-        assert b"a.whl" in urllib.request.urlopen(f"{url}/shelf/").read()
-        for path in ("/secret", "/shelf/../secret", "/shelf/%2e%2e/secret", "/shelf/link", "/"):
-            with pytest.raises(urllib.error.HTTPError, match="404"):
-                urllib.request.urlopen(url + path)
+        assert requests.get(f"{url}/shelf/a.whl", timeout=10).text == "wheel"
+        assert "a.whl" in requests.get(f"{url}/shelf/", timeout=10).text
+        for path in ("/secret", "/shelf/%2e%2e/secret", "/shelf/link", "/"):
+            assert requests.get(url + path, timeout=10).status_code == 404
