@@ -74,22 +74,22 @@ class Legacy:
 
 @contextmanager
 def opened_legacy(
-    disk: Path, folder: Path, lent: Lent, port: int, progress: Progress, *, kvm: bool, deadline: float
+    disk: Path, folder: Path, keys: Path, lent: Lent, port: int, progress: Progress, *, kvm: bool, deadline: float
 ) -> Iterator[Legacy]:
     """Boot the raw `disk`, which is changed by that, and let root in by a key of this bake; then switch it off.
 
-    `folder` (ours) is made. `port` is where `shelf.served` serves the folders of packages. `deadline` is what booting
+    `folder` (ours) is made; `keys` is one of ours with a short name. `port` is where `shelf.served` serves the folders of packages. `deadline` is what booting
     may take, in seconds. Raises InvalidInputError for a box that does not start, or that lets nobody in.
     """
     settings = Settings(disk, "raw", MEMORY, CPUS, kvm=kvm, hardware=VIRTUALBOX, writable=True, ports=(SSH, BAKE_SSH))
     with booted(settings, folder) as machine:
-        access = Access("127.0.0.1", USER, None, _key(folder), "legacy", folder / "known", ssh_port=machine.ports[SSH])
+        access = Access("127.0.0.1", USER, None, _key(keys), "legacy", keys / "known", ssh_port=machine.ports[SSH])
         with progress.phase("Starting the box's machine") as phase:
             _await_login(machine, access, deadline)
             phase.result("on KVM" if kvm else "emulated, without KVM")
         _check_rights(access)
         way = ["HostName 127.0.0.1", f"Port {machine.ports[BAKE_SSH]}"]
-        config = write_ssh(seen_from_inside(lent, port), folder, *way)
+        config = write_ssh(seen_from_inside(lent, port), keys, *way)
         _as_root(access, _files(lent.folder) + _SERVE.format(lent=LENT, cache=CACHE, resolver=RESOLVER, port=BAKE_SSH))
         try:
             yield Legacy(machine, config)
@@ -126,9 +126,9 @@ def _by_web(value: str, packages: tuple[Path, ...], served: str) -> str:
     return " ".join(words)
 
 
-def _key(folder: Path) -> Path:
+def _key(keys: Path) -> Path:
     """Vagrant's public private key, as ssh wants it: readable by us alone."""
-    key = folder / "vagrant"
+    key = keys / "vagrant"
     key.touch(0o600)
     key.write_text(VAGRANT_KEY.read_text())
     return key

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,9 +101,7 @@ def _bake_tree(
     disk: Path, scratch: Path, lent: Lent, folders: Sequence[str], variables: Mapping[str, object], progress: Progress
 ) -> object:
     """In a systemd container on the mounted disk: at native speed, nothing of it booted."""
-    keys = scratch / "keys"
-    keys.mkdir(mode=0o700)
-    with _mounted(disk, scratch / "root") as found:
+    with _mounted(disk, scratch / "root") as found, _short_folder() as keys:
         release_of(found.root)  # refuses what cannot be baked
         with opened_tree(found.root, lent, _devices(found)) as tree:
             with ssh_settings(tree, keys) as ssh_config:
@@ -120,8 +119,9 @@ def _bake_machine(
     on_kvm = ensure_known(disk, progress)
     with (
         served(lent.packages) as port,
+        _short_folder() as keys,
         opened_legacy(
-            disk, scratch / "machine", lent, port, progress, kvm=on_kvm, deadline=BOOT_SECONDS[on_kvm]
+            disk, scratch / "machine", keys, lent, port, progress, kvm=on_kvm, deadline=BOOT_SECONDS[on_kvm]
         ) as guest,
     ):
         _play(guest.ssh_config, variables, progress, "in a machine")
@@ -130,6 +130,13 @@ def _bake_machine(
             quiet(guest)
             generalise(guest)
     return listed
+
+
+@contextmanager
+def _short_folder() -> Iterator[Path]:
+    """A private folder for the bake's keys and ssh's socket, whose name may have 107 bytes (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="provision-") as folder:
+        yield Path(folder)
 
 
 def _play(ssh_config: Path, variables: Mapping[str, object], progress: Progress, where: str) -> None:
