@@ -32,29 +32,33 @@ CACHE = "/var/cache/provision-lent"  # packages while it is baked: on its disk, 
 _LOOPBACK = re.compile(r"(?<=//)(?:127\.0\.0\.1|localhost)(?=[:/])|(?<=@)(?:127\.0\.0\.1|localhost)(?=[:/])")
 
 # In one unit, because that has a view of the files of its own: nothing of this is seen by, or stays in, the guest.
-_SERVE = """
-mkdir -p {lent}-cache {cache} /run/sshd "$(dirname {resolver})"
-mkdir -p {cache}/apt/archives/partial {cache}/apt/lists/partial {cache}/pip
-[ -e {resolver} ] || cp /etc/resolv.conf {resolver}
-ln -sf ..{resolver} /etc/resolv.conf
+_SERVE = f"""
+mkdir -p {LENT}-cache {CACHE}/apt/archives/partial {CACHE}/apt/lists/partial {CACHE}/pip /run/sshd
+mkdir -p "$(dirname {RESOLVER})"
+[ -e {RESOLVER} ] || cp /etc/resolv.conf {RESOLVER}
+ln -sf ..{RESOLVER} /etc/resolv.conf
 [ -e /usr/sbin/policy-rc.d ] || : >/usr/sbin/policy-rc.d
-chmod 0755 {lent}/policy-rc.d
-systemd-run --quiet --unit=provision-bake --property=BindPaths={cache}:{lent}-cache \\
-  --property=BindReadOnlyPaths={lent}/pam:/etc/pam.d/sshd \\
-  --property=BindReadOnlyPaths={lent}/policy-rc.d:/usr/sbin/policy-rc.d \\
-  /usr/sbin/sshd -D -f {lent}/sshd_config -p {port}
+chmod 0755 {LENT}/policy-rc.d
+systemd-run --quiet --unit=provision-bake --property=BindPaths={CACHE}:{LENT}-cache \\
+  --property=BindReadOnlyPaths={LENT}/pam:/etc/pam.d/sshd \\
+  --property=BindReadOnlyPaths={LENT}/policy-rc.d:/usr/sbin/policy-rc.d \\
+  /usr/sbin/sshd -D -f {LENT}/sshd_config -p {BAKE_SSH}
 """
 # What would write again into what is generalised: the seed is saved when its service stops, logs when something ends.
-_QUIET = """
+QUIET = f"""
 systemctl stop rsyslog.service syslog.socket cron.service atd.service systemd-random-seed.service 2>/dev/null || true
 journalctl --quiet --relinquish-var || true
-rm -rf {cache}
+find {CACHE} -mindepth 1 -delete
 """
-_OFF = """
-ln -sf ..{resolver} /etc/resolv.conf
+# Not within the bake's unit, which has another view of the files, and ends here.
+OFF = f"""
+systemd-run --quiet --unit=provision-off /bin/sh -c 'sleep 1
+systemctl stop provision-bake.service
+rm -rf {CACHE}
 [ -s /usr/sbin/policy-rc.d ] || rm -f /usr/sbin/policy-rc.d
+ln -sf ..{RESOLVER} /etc/resolv.conf
 sync
-systemctl --no-block poweroff
+systemctl --no-block poweroff'
 """
 
 
@@ -78,8 +82,8 @@ def opened_legacy(
 ) -> Iterator[Legacy]:
     """Boot the raw `disk`, which is changed by that, and let root in by a key of this bake; then switch it off.
 
-    `folder` (ours) is made; `keys` is one of ours with a short name. `port` is where `shelf.served` serves the folders of packages. `deadline` is what booting
-    may take, in seconds. Raises InvalidInputError for a box that does not start, or that lets nobody in.
+    `folder` (ours) is made; `keys` is one of ours with a short name. `port` is where `shelf.served` serves the folders
+    of packages. `deadline` is what booting may take, in seconds. Raises InvalidInputError for a box that does not start, or that lets nobody in.
     """
     settings = Settings(disk, "raw", MEMORY, CPUS, kvm=kvm, hardware=VIRTUALBOX, writable=True, ports=(SSH, BAKE_SSH))
     with booted(settings, folder) as machine:
@@ -90,7 +94,7 @@ def opened_legacy(
         _check_rights(access)
         way = ["HostName 127.0.0.1", f"Port {machine.ports[BAKE_SSH]}"]
         config = write_ssh(seen_from_inside(lent, port), keys, *way)
-        _as_root(access, _files(lent.folder) + _SERVE.format(lent=LENT, cache=CACHE, resolver=RESOLVER, port=BAKE_SSH))
+        _as_root(access, entry(lent))
         try:
             yield Legacy(machine, config)
             with progress.phase("Switching it off"):
@@ -102,7 +106,7 @@ def opened_legacy(
 
 def quiet(guest: Legacy) -> None:
     """Stop what writes logs and seeds, and remove the packages of the bake: before it is generalised."""
-    guest.run_script(_QUIET.format(cache=CACHE), deadline=120)
+    guest.run_script(QUIET, deadline=120)
 
 
 def seen_from_inside(lent: Lent, port: int) -> Lent:
@@ -185,8 +189,12 @@ def _as_root(access: Access, script: str) -> None:
     run(ssh_command(access, "sudo -n /bin/sh -eu", options=["BatchMode=yes"]), stdin=script, deadline=120)
 
 
+def entry(lent: Lent) -> str:
+    """The script that puts what is lent into the guest's memory, for root alone, and lets the bake in."""
+    return _files(lent.folder) + _SERVE
+
+
 def _files(folder: Path) -> str:
-    """A script that writes the files of `folder` where they are lent: in memory, for root alone."""
     lines = [f"mkdir -p -m 0755 {LENT.rpartition('/')[0]}", f"mkdir -p -m 0700 {LENT}", "umask 077"]
     for path in sorted(folder.iterdir()):
         content = _LOOPBACK.sub(HOST_ADDRESS, path.read_text())
@@ -199,6 +207,6 @@ def _encoded(content: str) -> str:
 
 
 def _switch_off(guest: Legacy) -> None:
-    guest.run_script(_OFF.format(resolver=RESOLVER), deadline=120)
+    guest.run_script(OFF, deadline=120)
     if not has_ended(guest.machine, deadline=END_SECONDS):
         raise CommandError(f"The box's machine did not switch itself off within {END_SECONDS:.0f} s.")
