@@ -83,7 +83,8 @@ def opened_legacy(
     """Boot the raw `disk`, which is changed by that, and let root in by a key of this bake; then switch it off.
 
     `folder` (ours) is made; `keys` is one of ours with a short name. `port` is where `shelf.served` serves the folders
-    of packages. `deadline` is what booting may take, in seconds. Raises InvalidInputError for a box that does not start, or that lets nobody in.
+    of packages. `deadline` is what booting may take, in seconds. Raises InvalidInputError for a box that does not
+    start, or that lets nobody in.
     """
     settings = Settings(disk, "raw", MEMORY, CPUS, kvm=kvm, hardware=VIRTUALBOX, writable=True, ports=(SSH, BAKE_SSH))
     with booted(settings, folder) as machine:
