@@ -13,6 +13,7 @@ from provision.core.steps import BAKE, CONVERT, SHRINK, STEPS, Decision, Kept, p
 from provision.errors import InvalidInputError, PreflightError, ProvisionError
 from provision.guests.emulator import PROGRAMS as MACHINE_PROGRAMS
 from provision.paths import cache_home
+from provision.process import find_program
 from provision.progress import Progress
 from provision.workflows.baking import TREE, TREE_PROGRAMS, where_to_bake
 from provision.workflows.boxes import box_place, ensure_box
@@ -59,7 +60,9 @@ def build_image(name: str, progress: Progress, wish: Wish | None = None) -> Buil
     """
     wish = wish or Wish()
     course, place = read_course(name)
-    check_computer(_programs(course, wish), root=_needs_root(course, wish))
+    makes_box = not wish.box and course.box.build is not None and not box_place(course, place.parent).exists()
+    mounts = where_to_bake(wish.bake_in) == TREE
+    check_computer(_programs(mounts=mounts, makes_box=makes_box), root=mounts or makes_box)
     with working(course.name, progress) as work, _log(work, progress) as told, _room(work):
         source = wish.box or ensure_box(course, place.parent, told)
         sha256 = _sum(source, told)
@@ -156,16 +159,9 @@ def _room(work: Path) -> Iterator[None]:
         ) from exc
 
 
-def _programs(course: Course, wish: Wish) -> dict[str, str]:
+def _programs(*, mounts: bool, makes_box: bool) -> dict[str, str]:
     """What is run for such a build."""
-    baking = TREE_PROGRAMS if where_to_bake(wish.bake_in) == TREE else MACHINE_PROGRAMS
-    making = BOX_PROGRAMS if course.box.build and not wish.box else {}
-    return DISK_PROGRAMS | baking | making
-
-
-def _needs_root(course: Course, wish: Wish) -> bool:
-    """Mounting the disk does; baking it in a machine does not."""
-    return where_to_bake(wish.bake_in) == TREE or (course.box.build is not None and not wish.box)
+    return DISK_PROGRAMS | (TREE_PROGRAMS if mounts else MACHINE_PROGRAMS) | (BOX_PROGRAMS if makes_box else {})
 
 
 def check_computer(programs: dict[str, str], *, root: bool = True, room: int = 0) -> None:
@@ -187,7 +183,7 @@ def check_computer(programs: dict[str, str], *, root: bool = True, room: int = 0
 
 def check_programs(programs: dict[str, str]) -> None:
     """Raise PreflightError with the Debian packages of those programs that are not installed."""
-    missing = sorted({package for program, package in programs.items() if not shutil.which(program)})
+    missing = sorted({package for program, package in programs.items() if not find_program(program)})
     if missing:
         raise PreflightError(f"Not installed here: {', '.join(missing)}.", hint=f"apt-get install {' '.join(missing)}")
 
