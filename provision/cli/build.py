@@ -24,7 +24,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
     type=click.Choice(["tree", "machine"]),
     help="Run the roles on the mounted disk (fast, needs root), or in a QEMU machine. By default: what is possible.",
 )
-@click.option("--from", "start", type=click.Choice(STEPS), help="Do that step and those behind it again.")
+@click.option("--again", "start", type=click.Choice(STEPS), help="Do that step and those behind it again.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Whether the image is proved at the end.")
 @click.option("--dry-run", is_flag=True, help="Show which steps would run and why; change nothing.")
 @format_option
