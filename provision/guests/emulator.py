@@ -22,14 +22,11 @@ _FORWARD = re.compile(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+
 # No device that is not asked for, nothing of the host's settings, and no program started by a guest that breaks out.
 _BARE = ["-no-user-config", "-nodefaults", "-display", "none", "-sandbox", "on,elevateprivileges=deny,spawn=deny"]
 _DEVICES = {
-    # As Nova makes it; the drive is a CD-ROM there, too. Its maker is how cloud-init knows OpenStack.
+    # As Nova makes it; the drive is a CD-ROM there, too.
     CLOUD: {
         "disk": ["-device", "virtio-blk-pci,drive=disk,bootindex=0"],
         "card": "virtio-net-pci",
-        "more": [
-            *("-device", "virtio-rng-pci"),
-            *("-smbios", "type=1,manufacturer=OpenStack Foundation,product=OpenStack Compute"),
-        ],
+        "more": ["-device", "virtio-rng-pci"],
     },
     # As VirtualBox's default for Linux: what is written for enp0s3 and /dev/sda works.
     VIRTUALBOX: {
@@ -97,7 +94,7 @@ def qemu_command(settings: Settings, disk: Path, form: str) -> list[str]:
         *("-machine", "pc", "-device", "VGA", "-serial", "file:console.log"),
         *("-qmp", "unix:qmp,server=on,wait=off"),
         *(*drive, *devices["disk"], *devices["more"], *_network(settings, str(devices["card"]))),
-        *(_cd_rom(settings.drive) if settings.drive else ()),
+        *(_told(settings.drive) if settings.drive else ()),
     ]
 
 
@@ -119,9 +116,11 @@ def _network(settings: Settings, card: str) -> list[str]:
     return [*user, "-netdev", plug, *hub, *guest]
 
 
-def _cd_rom(drive: Path) -> list[str]:
-    file = _escaped(drive.resolve())
-    return ["-drive", f"if=none,id=cd,format=raw,readonly=on,file={file}", "-device", "ide-cd,drive=cd"]
+def _told(drive: Path) -> list[str]:
+    """The drive, and the maker by which cloud-init knows OpenStack: without a drive it would wait minutes for news."""
+    drives = ["-drive", f"if=none,id=cd,format=raw,readonly=on,file={_escaped(drive.resolve())}"]
+    maker = ["-smbios", "type=1,manufacturer=OpenStack Foundation,product=OpenStack Compute"]
+    return [*drives, "-device", "ide-cd,drive=cd", *maker]
 
 
 def _escaped(path: Path) -> str:

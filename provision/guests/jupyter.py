@@ -5,12 +5,12 @@ import secrets
 import ssl
 import time
 import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import requests
+import urllib3
 from urllib3.exceptions import InsecureRequestWarning
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
@@ -32,6 +32,8 @@ class Jupyter:
         self.url = url
         self.http = requests.Session()
         self.http.verify = trusted
+        if not trusted:
+            urllib3.disable_warnings(InsecureRequestWarning)  # it was asked for
 
     def sign_in(self, password: str) -> bool:
         """Send the login form; true if the server then treats us as signed in."""
@@ -69,10 +71,7 @@ class Jupyter:
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         """What the server answers at `path`. Raises JupyterError if it does not."""
         try:
-            with warnings.catch_warnings():
-                if not self.http.verify:
-                    warnings.simplefilter("ignore", InsecureRequestWarning)
-                return self.http.request(method, self.url + path, timeout=REQUEST_TIMEOUT, **options)
+            return self.http.request(method, self.url + path, **{"timeout": REQUEST_TIMEOUT, **options})
         except requests.RequestException as exc:
             raise JupyterError(f"{method} /{path} failed: {exc}") from exc
 

@@ -52,7 +52,7 @@ def prove_application(browser: Jupyter, path: str, end: float) -> str:
             raise NotYetError(f"{urlsplit(url).path}, which its page loads, answered {answer.status_code}")
     for url in links[:1]:
         _prove_login_page(stranger, url.removeprefix(browser.url))
-    _prove_same_site(browser, f"{path}/")
+    _prove_same_site(browser, page.url.removeprefix(browser.url))
     return f"{len(links)} linked files"
 
 

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import requests
-
 from provision.errors import NotReadyError
 from provision.guests.access import Access
 from provision.guests.jupyter import Jupyter, JupyterError
@@ -79,8 +77,8 @@ def _prove_network(access: Access, end: float) -> None:
 def is_serving(access: Access, *, timeout: float = TRY) -> bool:
     """True if the machine's own health page says now, within `timeout` seconds, that its notebooks answer."""
     try:
-        return requests.get(access.url + "healthz", timeout=timeout, verify=not access.tls).ok
-    except requests.RequestException:
+        return Jupyter(access.url, trusted=not access.tls).request("GET", "healthz", timeout=timeout).ok
+    except JupyterError:
         return False
 
 

@@ -1,6 +1,7 @@
 """What is proved of an image: tables of proofs, each a plain function with what its failure means and what to do."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from provision.guests.wire import open_ports
 
 NO_STUDENT = "no student"  # the words of the page of a machine that is nobody's
 SSH_PORT, HTTP_PORT, HTTPS_PORT = 22, 80, 443
+SETTLE_SECONDS = 180.0  # from the web server's first answer until the machine knows that it is nobody's
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ def _prove_unclaimed_page(subject: Subject) -> None:
         if answer.ok or NO_STUDENT not in answer.text:
             raise NotYetError(f"its page answered {answer.status_code} without the words {NO_STUDENT!r}")
 
-    until(subject.end, attempt)
+    until(min(subject.end, time.monotonic() + SETTLE_SECONDS), attempt)
 
 
 def _prove_locked(subject: Subject) -> None:
@@ -226,6 +228,7 @@ def _prove_ports(subject: Subject) -> str:
 def _break_and_reset(subject: Subject) -> None:
     services.delete_folders(subject.browser, subject.expected.folders)
     reset(subject.machine)
+    subject.browser.http.close()  # its connections ended without a word
 
 
 def _prove_healed(subject: Subject) -> str:

@@ -1,6 +1,7 @@
 """What a student uses once signed in, proved in a browser's session: terminals, databases, packages, data."""
 
 import secrets
+import shlex
 from collections.abc import Sequence
 
 from provision.guests.jupyter import Jupyter
@@ -65,7 +66,7 @@ def prove_data(browser: Jupyter) -> None:
 
 def delete_folders(browser: Jupyter, folders: Sequence[str]) -> None:
     """Delete these folders of the home, as the student can, and have that written to the disk."""
-    names = " ".join(f'"$HOME"/{folder}' for folder in folders)
+    names = " ".join(map(_in_home, folders))
     code, shown = browser.type(f"cd /; rm -rf {names} && sync", deadline=COMMAND_SECONDS)
     if code:
         raise NotYetError(f"deleting the folders failed: {shown[-300:]}")
@@ -75,7 +76,12 @@ def prove_healed(browser: Jupyter, folders: Sequence[str]) -> None:
     """Prove that these folders of the home are there, that Jupyter shows the first, and that the student can write."""
     if not (answer := browser.request("GET", "api/contents/")).ok:
         raise NotYetError(f"GET /api/contents/ answered {answer.status_code}")
-    tries = " && ".join(f'touch "$HOME"/{folder}/.try && rm "$HOME"/{folder}/.try' for folder in folders)
+    tries = " && ".join(f"touch {_in_home(folder)}/.try && rm {_in_home(folder)}/.try" for folder in folders)
     code, shown = browser.type(tries, deadline=COMMAND_SECONDS)
     if code:
         raise NotYetError(f"the student cannot write there: {shown[-300:]}")
+
+
+def _in_home(folder: str) -> str:
+    """A folder of the home, in a shell's words."""
+    return f'"$HOME"/{shlex.quote(folder)}'

@@ -34,7 +34,7 @@ def machine(faults: Faults) -> Iterator[str]:
                 self.answer(status, "fault")
             elif path == "/login":
                 self.answer(200, LOGIN)
-            elif path == "/openrefine":
+            elif path in ("/openrefine", "/proxy/3334", "/proxy/3334/"):
                 self.answer(302, "", Location="/openrefine/")
             elif not signed_in:
                 self.answer(302, "", Location=f"/login?next={path}")
@@ -75,6 +75,11 @@ def signed_in(url: str) -> Jupyter:
 def test_a_page_with_its_files_for_its_student_alone() -> None:
     with machine({}) as url:
         assert prove_application(signed_in(url), "openrefine", time.monotonic()) == "3 linked files"
+
+
+def test_a_page_that_leads_to_the_other_one() -> None:
+    with machine({}) as url:
+        assert prove_application(signed_in(url), "proxy/3334", time.monotonic()) == "3 linked files"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from provision.guests.services import (
     prove_terminal,
 )
 
-FOLDERS = ("notebooks", "openrefine-projects")
+FOLDERS = ("notebooks", "open refine; projects")
 # What they stand for: psql that can multiply in the database "course", and pip whose wheelhouse has "pandas" alone.
 PSQL = """#!/bin/sh
 [ "$4" = course ] || { echo "psql: error: database \\"$4\\" does not exist" >&2; exit 2; }
