@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
 from provision.guests.jupyter import Jupyter
 from tests.roles.container import Container, booted
@@ -17,7 +18,7 @@ from tests.roles.web.tree import PASSWORD, ensure_web_tree, extract, give
 
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET, as setns(2) takes it
 URL = "http://127.0.0.1/"
-TIMEOUT = 60.0
+TIMEOUT = 30.0  # seconds
 SERVICES = ("jupyter", "openrefine", "nbdime", "echo")
 
 
@@ -42,9 +43,16 @@ def on_network_of(machine: Container) -> Iterator[None]:
             libc.setns(ours.fileno(), NEW_NETWORK)
 
 
-def visit(path: str, method: str = "GET", **options: Any) -> requests.Response:
+class Impatient(HTTPAdapter):
+    """Waits for no answer longer than a test may take."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        return super().send(request, *args, **{**options, "timeout": TIMEOUT})
+
+
+def visit(path: str, method: str = "GET", *, at: str = URL, **options: Any) -> requests.Response:
     """What a stranger's browser gets from the machine that we are on the network of."""
-    return requests.request(method, URL + path, timeout=TIMEOUT, **options)
+    return requests.request(method, at + path, timeout=TIMEOUT, **options)
 
 
 def wait_until_ready(*, seconds: float = 90.0) -> dict[str, str]:
@@ -72,9 +80,10 @@ def machine(web_root: Path) -> Iterator[Container]:
         (web_root / left).unlink(missing_ok=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def student(machine: Container) -> requests.Session:
-    """The student's browser, signed in."""
+    """The student's browser, signed in once: nginx counts tries of a password."""
     browser = Jupyter(URL)
+    browser.http.mount("http://", Impatient())
     assert browser.sign_in(PASSWORD)
     return browser.http
