@@ -8,7 +8,7 @@ from provision.errors import InvalidInputError
 from provision.paths import cache_home
 from provision.process import follow
 from provision.progress import Progress, amount
-from provision.workflows.builds import sum_of_folder
+from provision.workflows.builds import box_key
 
 BOX_SECONDS = 1800.0
 
@@ -17,7 +17,7 @@ def box_place(course: Course, folder: Path) -> Path:
     """Where the box of a course is, or will be: what a script makes is kept until a file of its folder changes."""
     if course.box.file:
         return folder / course.box.file
-    return cache_home() / "boxes" / course.name / f"{sum_of_folder(folder)}.box"
+    return cache_home() / "boxes" / course.name / f"{box_key(folder)}.box"
 
 
 def ensure_box(course: Course, folder: Path, progress: Progress) -> Path:

@@ -13,6 +13,7 @@ from provision.errors import NotFoundError
 from provision.paths import cache_home
 
 IMAGE, MANIFEST, CONTENTS = "image.qcow2", "manifest.json", "contents.json"
+BOX_PARTS = "box-parts"  # the folder beside a course's that its script may read
 LEFT_OUT = {"course.toml", "README.md"}  # what a course's folder holds that does not go into its box
 
 
@@ -122,10 +123,20 @@ def _read(folder: Path) -> Build:
     )
 
 
+def box_key(folder: Path) -> str:
+    """12 hex digits over what a course's folder, and the parts beside it, give to the script that makes its box."""
+    return _sum_of(folder, folder.parent / BOX_PARTS)
+
+
 def sum_of_folder(folder: Path) -> str:
-    """12 hex digits over the names and contents of the files below a folder, without its course.toml and README."""
+    """12 hex digits over the names and contents of the files below a folder, without its README."""
+    return _sum_of(folder)
+
+
+def _sum_of(*folders: Path) -> str:
     digest = hashlib.sha256()
-    _add_files(digest, folder)
+    for given in folders:
+        _add_files(digest, given)
     return digest.hexdigest()[:12]
 
 

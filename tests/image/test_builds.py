@@ -13,6 +13,7 @@ from provision.errors import NotFoundError
 from provision.paths import data_path
 from provision.workflows.builds import (
     Manifest,
+    box_key,
     build_folder,
     find_finished,
     finished_builds,
@@ -133,17 +134,19 @@ def test_what_a_build_was_made_of_says_which_steps_are_done() -> None:
     [
         (lambda folder: (folder / "notebooks/new.ipynb").write_text("{}"), True),
         (lambda folder: (folder / "build-box").write_text("#!/bin/sh\n"), True),
-        (lambda folder: (folder / "box.ovf").rename(folder / "other.ovf"), True),
+        (lambda folder: (folder / "notebooks/welcome.ipynb").rename(folder / "notebooks/other.ipynb"), True),
+        (lambda folder: (folder.parent / "box-parts/virtualbox.sh").write_text("DISK_SIZE=1G\n"), True),
+        (lambda folder: (folder.parent / "other").write_text("of another course"), False),
         (lambda folder: (folder / "README.md").write_text("other words"), False),
         (lambda folder: (folder / "course.toml").write_text("title"), False),
     ],
-    ids=["notebook", "script", "name", "readme", "course"],
+    ids=["notebook", "script", "name", "parts", "other", "readme", "course"],
 )
 def test_a_box_is_made_again_when_its_files_change(
     change: Callable[[Path], object], differs: bool, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "demo"
-    shutil.copytree(Path(__file__).resolve().parents[2] / "images/demo", folder)
-    before = sum_of_folder(folder)
+    shutil.copytree(Path(__file__).resolve().parents[2] / "images", tmp_path / "images")
+    folder = tmp_path / "images/demo"
+    before = box_key(folder)
     change(folder)
-    assert (sum_of_folder(folder) != before) is differs
+    assert (box_key(folder) != before) is differs
