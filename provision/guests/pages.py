@@ -40,7 +40,7 @@ def prove_application(browser: Jupyter, path: str, end: float) -> str:
 
     Waits until `end` (of time.monotonic) for its page. Returns what was seen, in a few words.
     """
-    stranger = Jupyter(browser.url, trusted=bool(browser.http.verify))
+    stranger = Jupyter(browser.url, trusted=browser.trusted)
     _prove_login_page(stranger, f"{path}/")
     page = _await_page(browser, f"{path}/", end)
     if urlsplit(browser.request("GET", path).url).path != urlsplit(page.url).path:

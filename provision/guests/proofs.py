@@ -16,6 +16,7 @@ from provision.guests.wire import open_ports
 
 NO_STUDENT = "no student"  # the words of the page of a machine that is nobody's
 SSH_PORT, HTTP_PORT, HTTPS_PORT = 22, 80, 443
+ANSWER_SECONDS = 8.0  # a connection that QEMU accepted before the guest could is never answered: the next one may be
 SETTLE_SECONDS = 180.0  # from the web server's first answer until the machine knows that it is nobody's
 
 
@@ -158,11 +159,11 @@ def rebooted_proofs() -> tuple[Proof, ...]:
             "Look at the proof of the terminal.",
             "login",
         ),
+        replace(_ANSWERS, needs="reset"),
         replace(
             _STAGES["web"],
             meaning="After its student deleted the course's folders the notebooks do not start again",
             hint="Look at the guards of the services: they make the folders anew, as root, before each start.",
-            needs="reset",
         ),
         Proof(
             "folders healed",
@@ -177,7 +178,7 @@ def rebooted_proofs() -> tuple[Proof, ...]:
 def _prove_answer(subject: Subject) -> None:
     def attempt() -> None:
         try:
-            subject.browser.request("GET", "healthz")
+            subject.browser.request("GET", "healthz", timeout=ANSWER_SECONDS)
         except JupyterError as exc:
             raise NotYetError(str(exc)) from exc
 

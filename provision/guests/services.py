@@ -56,7 +56,7 @@ def prove_install(browser: Jupyter, packages: Sequence[str]) -> None:
 
 def prove_data(browser: Jupyter) -> None:
     """Prove that the course's data is at /data/, for who is signed in."""
-    stranger = Jupyter(browser.url, trusted=bool(browser.http.verify))
+    stranger = Jupyter(browser.url, trusted=browser.trusted)
     if 'name="password"' not in (answer := stranger.request("GET", "data/")).text:
         raise NotYetError(f"/data/ answered {answer.status_code} to a stranger, and not with the login page")
     answer = browser.request("GET", "data/")

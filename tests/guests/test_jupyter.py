@@ -49,3 +49,11 @@ def test_a_command_that_does_not_end(url: str, password: str) -> None:
     assert browser.sign_in(password)
     with pytest.raises(JupyterError, match="terminal"):
         browser.type("sleep 60", deadline=2)
+
+
+def test_a_certificate_of_the_machines_own_is_taken_where_that_is_said(tls_url: str, password: str) -> None:
+    browser = Jupyter(tls_url, trusted=False)
+    assert browser.sign_in(password)
+    assert browser.run("print(6 * 7)", deadline=60) == "42\n"
+    with pytest.raises(JupyterError, match="certificate"):
+        Jupyter(tls_url).sign_in(password)

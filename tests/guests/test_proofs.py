@@ -53,7 +53,7 @@ def test_a_proof_needs_what_was_tried_before_it(lanes: list[Proof]) -> None:
 def test_after_the_reset_nothing_is_proved_that_was_not_reset() -> None:
     reset, *others = rebooted_proofs()
     assert (reset.name, reset.needs) == ("reset", "login")
-    assert [proof.needs for proof in others] == ["reset", "web"]
+    assert [proof.needs for proof in others] == ["reset", "network", "web"]
 
 
 @contextmanager

@@ -1,9 +1,13 @@
 """A verification: which image is meant, what is refused, and what becomes of one that does not boot."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -95,7 +99,7 @@ def test_an_image_that_does_not_boot_fails_and_that_is_written_down(disk: Path, 
         ("student", "network"),
     }
     assert all(proof.failure and proof.hint for proof in report.proofs)
-    assert len(report.proofs) == 6 + 8 + 3
+    assert len(report.proofs) == 6 + 8 + 4
 
     manifest = json.loads((build.folder / "manifest.json").read_text())
     assert manifest["verified"]["passed"] is False
@@ -120,3 +124,32 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, disk: Path) -> None:
         )
         assert (done.returncode, done.stdout) == (code, "")
         assert said in done.stderr
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_its_machines_end_with_it(cache: Path, disk: Path, how: signal.Signals, code: int) -> None:
+    command = [str(Path(sys.executable).with_name("provision")), "image", "verify", str(disk), "--course", "demo"]
+    heeding = ["env", "--default-signal=INT", *command]  # what runs in the background ignores it
+    run = subprocess.Popen(heeding, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(machines(cache)) == 2 or run.poll() is not None)
+    run.send_signal(how)
+    said = run.communicate(timeout=20)[1]
+    assert run.returncode == code, said
+    wait_until(lambda: not machines(cache))
+
+
+def machines(cache: Path) -> list[Path]:
+    """The processes that work below the cache."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            found += [place] if place.readlink().is_relative_to(cache) else []
+    return found
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if true():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come true within 30 s")

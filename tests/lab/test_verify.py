@@ -12,7 +12,7 @@ from tests.lab.conftest import PROVISION
 def test_the_demo_image_is_proved_from_outside(tmp_path: Path) -> None:
     subprocess.run([PROVISION, "image", "build", "demo", "--progress", "plain"], check=True, timeout=1800)
     junit = tmp_path / "verify.xml"
-    words = ["demo", "--junit", junit, "--keep", tmp_path, "--format", "json", "--progress", "plain"]
+    words: list[str | Path] = ["demo", "--junit", junit, "--keep", tmp_path, "--format", "json", "--progress", "plain"]
     done = subprocess.run(
         [PROVISION, "image", "verify", *words], stdout=subprocess.PIPE, text=True, check=False, timeout=1800
     )
