@@ -37,7 +37,11 @@ def shot(page: Page, name: str) -> Path:
 
 def test_a_student_signs_in_and_works(page: Page) -> None:
     answers: list[Response] = []
-    page.on("response", answers.append)
+
+    def seen(answer: Response) -> None:
+        answers.append(answer)
+
+    page.on("response", seen)
     page.goto(f"{URL}openrefine/")
     assert "/login?next=" in page.url
     assert page.get_by_text("is not encrypted").is_visible()
@@ -54,4 +58,6 @@ def test_a_student_signs_in_and_works(page: Page) -> None:
     page.locator(".jp-Launcher").wait_for()
     page.locator(".jp-LauncherCard[title*='Python 3']").first.wait_for()
     shot(page, "jupyterlab")
-    assert [f"{answer.status} {answer.url}" for answer in answers if answer.status >= 400] == []
+    refused = [f"{answer.status} {answer.url}" for answer in answers if answer.status >= 400]
+    # JupyterLab asks in any case; the role jupyter leaves language servers out.
+    assert [line for line in refused if not line.startswith(f"404 {URL}lsp/status")] == []
