@@ -156,9 +156,8 @@ def _list(guest: Shell, folders: Sequence[str], progress: Progress) -> object:
 
 def _folders(variables: Mapping[str, object]) -> tuple[str, ...]:
     """The course's folders in the student's home."""
-    named = variables.get("course_user_folders", ["notebooks"])
-    names = named if isinstance(named, list | tuple) else ()
-    return tuple(f"/home/{variables['course_user_name']}/{name}" for name in names)
+    names = variables["course_user_folders"]
+    return tuple(f"/home/{variables['course_user_name']}/{name}" for name in (names if isinstance(names, list) else ()))
 
 
 def _devices(disk: Mounted) -> tuple[tuple[Path, str], ...]:

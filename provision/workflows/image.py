@@ -10,6 +10,7 @@ from pathlib import Path
 
 from provision.core.course import Course
 from provision.core.steps import BAKE, CONVERT, SHRINK, STEPS, Decision, Kept, plan_steps
+from provision.core.variables import role_variables
 from provision.errors import InvalidInputError, PreflightError, ProvisionError
 from provision.guests.emulator import PROGRAMS as MACHINE_PROGRAMS
 from provision.paths import cache_home
@@ -186,18 +187,3 @@ def check_programs(programs: dict[str, str]) -> None:
     missing = sorted({package for program, package in programs.items() if not find_program(program)})
     if missing:
         raise PreflightError(f"Not installed here: {', '.join(missing)}.", hint=f"apt-get install {' '.join(missing)}")
-
-
-def role_variables(course: Course) -> dict[str, object]:
-    """What the roles are told of a course."""
-    name, group = course.user.name, course.user.group
-    return {
-        "course_user_name": name,
-        "course_user_group": group,
-        "jupyter_user": name,
-        "jupyter_group": group,
-        "jupyter_packages": list(course.jupyter.packages),
-        "first_boot_user": name,
-        "first_boot_group": group,
-        "ssh_keys_allowed_users": [name],
-    }

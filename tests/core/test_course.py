@@ -2,7 +2,7 @@
 
 import pytest
 
-from provision.core.course import parse_course
+from provision.core.course_file import parse_course
 from provision.errors import InvalidInputError
 
 GOOD = """\
@@ -21,6 +21,9 @@ disk_gb = 5
 [user]
 name = "student"
 group = "student"
+
+[public]
+tls = "none"
 
 [jupyter]
 packages = ["pandas==2.2"]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from provision.core.course import Course, parse_course
+from provision.core.course import Course
+from provision.core.course_file import parse_course
 from provision.core.steps import STEPS, inputs_of, key_of, plan_steps
+from provision.core.variables import role_variables
 from provision.errors import NotFoundError
 from provision.paths import data_path
 from provision.workflows.builds import (
@@ -22,7 +24,6 @@ from provision.workflows.builds import (
     sum_of_folder,
     write_manifest,
 )
-from provision.workflows.image import role_variables
 from provision.workflows.making import course_inputs
 
 MANIFEST = Manifest(
