@@ -21,6 +21,7 @@ from provision.guests.shelf import served
 from provision.guests.shell import Shell
 from provision.guests.tree import HOST, opened_tree, release_of, ssh_settings
 from provision.paths import cache_home
+from provision.process import find_program
 from provision.progress import Progress
 from provision.workflows.accelerator import ensure_known
 
@@ -72,7 +73,7 @@ def _bake(
         try:
             return _bake_tree(disk, scratch, lent, folders, variables, progress)
         except _CannotMountError as exc:
-            if asked or any(not shutil.which(program) for program in MACHINE_PROGRAMS):
+            if asked or not all(map(find_program, MACHINE_PROGRAMS)):
                 raise InvalidInputError(exc.message, hint=exc.hint) from exc
             progress.say(f"{exc.message} It is baked in a machine instead.")
     return _bake_machine(disk, scratch, lent, folders, variables, progress)
