@@ -30,7 +30,7 @@ _KNOWN = (
         r"Temporary failure (in name resolution|resolving)|Name or service not known|Could not (resolve|connect)"
         r"|Network is unreachable|No route to host|Connection (timed out|refused|reset)|Failed to fetch"
         r"|Failed to establish a new connection|NewConnectionError|ConnectTimeout|ReadTimeout|Read timed out"
-        r"|Failed to update apt cache",
+        r"|Failed to update apt cache|Unable to locate package",
         Explained(
             "The archives of packages could not be reached: the network, a mirror or a proxy failed.",
             "See that `apt-get update` and `pip download` work here, and run the same command again.",

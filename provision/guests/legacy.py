@@ -72,7 +72,7 @@ class Legacy:
     def run_script(self, script: str, *, deadline: float) -> str:
         """Run a shell script as root and return what it printed. Raises CommandError, too, if the machine has ended."""
         check_running(self.machine)
-        words = ["ssh", "-F", self.ssh_config, HOST, "env", "-u", "SYSTEMD_OFFLINE", "/bin/sh", "-eu"]
+        words: list[str | Path] = ["ssh", "-F", self.ssh_config, HOST, "env", "-u", "SYSTEMD_OFFLINE", "/bin/sh", "-eu"]
         return run(words, stdin=script, deadline=deadline).stdout
 
 

@@ -16,6 +16,8 @@ from provision.core.bakefailures import explain
         ("Failed to update apt cache after 5 retries: ", "could not be reached"),
         ("Err:1 http://deb.example.org bookworm InRelease\n  Temporary failure resolving 'deb.example.org'", "reached"),
         ("E: Failed to fetch http://a/b.deb  Connection failed", "could not be reached"),
+        # What is left to say where there are no lists of packages either.
+        ("E: Unable to locate package python3-apt", "could not be reached"),
         ("NewConnectionError('<...>: [Errno 101] Network is unreachable')", "could not be reached"),
         ("ERROR: No matching distribution found for pandas>=99", "pip found no packages"),
         ("E: dpkg was interrupted, you must manually run 'dpkg --configure -a'", "in disorder"),
