@@ -56,6 +56,7 @@ def browser(encrypted: tuple[Container, Path]) -> Jupyter:
     """A browser that believes the machine's own certificate, and no other."""
     jupyter = Jupyter(URL)
     jupyter.http.mount("https://", Here())
+    jupyter.http.trust_env = False  # REQUESTS_CA_BUNDLE would win
     jupyter.http.verify = str(encrypted[1] / "var/lib/provision-tls/certificate.pem")
     return jupyter
 
