@@ -18,7 +18,7 @@ from provision.guests.qmp import ask
 from provision.guests.ssh import ssh_command
 from provision.guests.starting import OLDEST_PYTHON
 from provision.guests.tree import HOST, write_ssh
-from provision.process import run
+from provision.process import run, tail
 from provision.progress import Progress
 
 HOST_ADDRESS = "10.0.2.2"  # what the guest calls this computer's loopback (QEMU's user network)
@@ -26,6 +26,7 @@ USER = "vagrant"
 SSH, BAKE_SSH = 22, 22022  # the guest's ports: its own sshd, and ours for the bake
 MEMORY, CPUS = 2048, 2  # MiB
 PAUSE = 3.0  # seconds between two tries to log in
+ENTRY_SECONDS = 90.0  # what the bake's own sshd may take to listen
 END_SECONDS = 300.0  # what the guest may take to switch itself off
 SCREEN = "screen.png"
 CACHE = "/var/cache/provision-lent"  # packages while it is baked: on its disk, because /run is memory
@@ -97,6 +98,7 @@ def opened_legacy(
         config = write_ssh(seen_from_inside(lent, port), keys, *way)
         _as_root(access, entry(lent))
         try:
+            _await_entry(machine, config)
             yield Legacy(machine, config)
             with progress.phase("Switching it off"):
                 _switch_off(Legacy(machine, config))
@@ -155,6 +157,16 @@ def _await_login(machine: Machine, access: Access, deadline: float) -> None:
             )
         if time.monotonic() > end:
             raise _does_not_start(machine, deadline, done.stderr.strip())
+        time.sleep(PAUSE)
+
+
+def _await_entry(machine: Machine, config: Path) -> None:
+    """Wait for the bake's own sshd, which systemd-run only starts."""
+    end = time.monotonic() + ENTRY_SECONDS
+    while (done := run(["ssh", "-F", config, HOST, "true"], deadline=60, check=False)).returncode:
+        check_running(machine)
+        if time.monotonic() > end:
+            raise CommandError(f"The bake was not let into the box's machine.\n{tail(done)}")
         time.sleep(PAUSE)
 
 
