@@ -4,7 +4,7 @@ import base64
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from provision.guests.qmp import ask
 from provision.guests.ssh import ssh_command
 from provision.guests.starting import OLDEST_PYTHON
 from provision.guests.tree import HOST, write_ssh
-from provision.process import run, tail
+from provision.process import run
 from provision.progress import Progress
 
 HOST_ADDRESS = "10.0.2.2"  # what the guest calls this computer's loopback (QEMU's user network)
@@ -147,26 +147,35 @@ def _await_login(machine: Machine, access: Access, deadline: float) -> None:
     options = ["BatchMode=yes", "ConnectTimeout=10"]
     while True:
         check_running(machine)
-        done = run(ssh_command(access, "true", options=options), deadline=60, check=False)
-        if not done.returncode:
+        said = _tried(ssh_command(access, "true", options=options))
+        if said is None:
             return
-        if "Permission denied" in done.stderr:
+        if "Permission denied" in said:
             raise InvalidInputError(
                 f"The box does not let {USER} in with Vagrant's public key, so it cannot be baked in a machine.",
                 hint=f"Put that key into /home/{USER}/.ssh/authorized_keys of the box, or use --bake-in tree.",
             )
         if time.monotonic() > end:
-            raise _does_not_start(machine, deadline, done.stderr.strip())
+            raise _does_not_start(machine, deadline, said)
         time.sleep(PAUSE)
+
+
+def _tried(command: Sequence[str | Path]) -> str | None:
+    """None if the command succeeds; else what it said. A guest that is still starting may keep it waiting."""
+    try:
+        done = run(command, deadline=60, check=False)
+    except CommandError as exc:
+        return exc.message
+    return done.stderr.strip() if done.returncode else None
 
 
 def _await_entry(machine: Machine, config: Path) -> None:
     """Wait for the bake's own sshd, which systemd-run only starts."""
     end = time.monotonic() + ENTRY_SECONDS
-    while (done := run(["ssh", "-F", config, HOST, "true"], deadline=60, check=False)).returncode:
+    while (said := _tried(["ssh", "-F", config, HOST, "true"])) is not None:
         check_running(machine)
         if time.monotonic() > end:
-            raise CommandError(f"The bake was not let into the box's machine.\n{tail(done)}")
+            raise CommandError(f"The bake was not let into the box's machine: {said}")
         time.sleep(PAUSE)
 
 
