@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -45,7 +46,7 @@ def run(
             text=True,
             errors="replace",
             timeout=deadline,
-            env={**os.environ, **(env or {})},
+            env=_environment(env),
             cwd=cwd,
             check=False,
         )
@@ -93,7 +94,7 @@ def _group(words: list[str], env: Mapping[str, str] | None) -> Iterator[subproce
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**os.environ, **(env or {})},
+            env=_environment(env),
             start_new_session=True,
         )
     except FileNotFoundError as exc:
@@ -160,6 +161,17 @@ def become(args: Sequence[str | Path]) -> NoReturn:
     words = [str(arg) for arg in args]
     log.debug("$ exec %s", shlex.join(words))
     os.execvp(words[0], words)  # noqa: S606 - a list of arguments, never a shell
+
+
+def find_program(name: str) -> str | None:
+    """Where a program is that `run` would start, None if it is not installed."""
+    return shutil.which(name, path=_environment(None)["PATH"])
+
+
+def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
+    """Ours, with the folders of file system tools, which Debian has on the PATH of root alone."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    return {**os.environ, "PATH": path, **(more or {})}
 
 
 def tail(done: subprocess.CompletedProcess[str]) -> str:

@@ -40,7 +40,9 @@ class _Commands(click.Group):
 def cli(verbose: int) -> None:
     """Turn a VirtualBox course machine into a class of ready, personal machines on OpenStack."""
     level = logging.DEBUG if verbose else logging.WARNING
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setLevel(level)  # what a build writes into its log is not shown by that
+    logging.basicConfig(handlers=[shown], format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("provision").setLevel(level)
     if verbose > 1:
         logging.getLogger().setLevel(logging.DEBUG)

@@ -33,12 +33,16 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
 
 _roster = click.option("--roster", type=roster_type, required=True, help="CSV with id,name,email and perhaps ssh_keys.")
+_image = click.option(
+    "--image", metavar="IMAGE", help="An id, a name, or a build: tm351-26J:3.  [default: the current build]"
+)
 _flavor = click.option("--flavor", metavar="NAME", help="The flavor.  [default: the smallest that fits]")
 _network = click.option("--external-network", "network", metavar="NAME", help="Where public addresses come from.")
 
 
 @_command("plan")
 @_roster
+@_image
 @_flavor
 @_network
 @format_option
@@ -47,6 +51,7 @@ def plan_command(
     presentation: str,
     cloud: str | None,
     roster: Path,
+    image: str | None,
     flavor: str | None,
     network: str | None,
     output: str,
@@ -60,11 +65,11 @@ def plan_command(
 
     order = read_order(course, presentation, roster)
     connection = connect(cloud)
-    made = plan(connection, order, flavor=flavor, network=network)
+    made = plan(connection, order, image=image, flavor=flavor, network=network)
     print_rows([_action_row(action) for action in made.actions], output, columns=("student", "action", "why"))
-    caller, image = whoami(connection), made.ground.image
+    caller, found = whoami(connection), made.ground.image
     click.echo(
-        f"\n{order.cohort}: image {image.name} ({image.id}), flavor {describe(made.ground.flavor)}, "
+        f"\n{order.cohort}: image {found.name} ({found.id}), flavor {describe(made.ground.flavor)}, "
         f"external network {made.ground.network}\n"
         f"as {caller.user} in project {caller.project}: {', '.join(caller.roles)}, by {caller.credential}",
         err=True,
@@ -73,6 +78,7 @@ def plan_command(
 
 @_command("launch")
 @_roster
+@_image
 @_flavor
 @_network
 @handout_option
@@ -85,6 +91,7 @@ def launch_command(
     presentation: str,
     cloud: str | None,
     roster: Path,
+    image: str | None,
     flavor: str | None,
     network: str | None,
     folder: Path | None,
@@ -106,6 +113,7 @@ def launch_command(
     outcomes = launch(
         connect(cloud),
         order,
+        image=image,
         flavor=flavor,
         network=network,
         folder=folder,

@@ -1,5 +1,6 @@
 """Nova's flavors, limits, and servers."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,13 @@ def compute_quotas(connection: "Connection") -> dict[str, Quota]:
         "vCPUs": _quota(limits.total_cores, limits.total_cores_used),
         "RAM (MiB)": _quota(limits.total_ram, limits.total_ram_used),
     }
+
+
+def images_in_use(connection: "Connection") -> Counter[str]:
+    """How many of the project's servers each image has, by the image's id."""
+    with translated("Listing the servers"):
+        images = [server.image for server in connection.compute.servers()]
+    return Counter(image.id for image in images if image and image.id)  # one on a volume names no image
 
 
 def _quota(limit: int | None, used: int | None) -> Quota:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from provision.cloud.body import Body, Sending
 from provision.cloud.connection import translated
-from provision.cloud.images import SENT_SHA256, images_named
+from provision.cloud.images import SENT_SHA256, call, change_image, delete_image, images_named
 from provision.core.delivery import Method
-from provision.errors import CloudError, InvalidInputError, NotFoundError, ProvisionError
+from provision.errors import CloudError, InvalidInputError, ProvisionError
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -36,6 +36,7 @@ class NewImage:
     min_ram: int
     properties: Mapping[str, str]
     sum_name: str
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ def _upload_once(
         on_note("sent; the cloud stores it")
         facts = _wait_until_active(connection, image, wish.name)
         proof = _verify(facts, wish, sending, sha256)
-        _give_name(connection, image, wish.name, str(sending.sum("sha256")))
-    return Stored(image, facts["size"], facts["disk_format"], str(sending.sum("sha256")), proof)
+        sent = str(sending.sum("sha256"))
+        change_image(connection, image, f"Naming image {wish.name}", {"name": wish.name, SENT_SHA256: sent})
+    return Stored(image, facts["size"], facts["disk_format"], sent, proof)
 
 
 def _unfinished_name(name: str) -> str:
@@ -112,12 +114,13 @@ def _unfinished(connection: "Connection", wish: NewImage) -> Iterator[str]:
     body = {
         **wish.properties,
         "name": _unfinished_name(wish.name),
+        "tags": wish.tags,
         "min_disk": wish.min_disk,
         "min_ram": wish.min_ram,
         "disk_format": wish.disk_format,
         "container_format": "bare",
     }
-    image = str(_call(connection, "post", "/images", f"Creating image {wish.name}", json=body).json()["id"])
+    image = str(call(connection, "post", "/images", f"Creating image {wish.name}", json=body).json()["id"])
     try:
         yield image
     except BaseException as exc:  # also Ctrl-C: half an image is of no use to anyone
@@ -128,7 +131,7 @@ def _unfinished(connection: "Connection", wish: NewImage) -> Iterator[str]:
 def _remove_after(connection: "Connection", image: str, name: str, exc: BaseException) -> None:
     """Remove the image because of `exc`, which is what a person must see, even if the removal fails as well."""
     try:
-        _remove(connection, image, name)
+        delete_image(connection, image, f"Removing the unfinished image {name}")
     except ProvisionError as failure:
         log.warning("%s", failure.message)
         if isinstance(exc, ProvisionError):
@@ -136,17 +139,10 @@ def _remove_after(connection: "Connection", image: str, name: str, exc: BaseExce
             exc.hint = f"{exc.hint} {left}" if exc.hint else left
 
 
-def _remove(connection: "Connection", image: str, name: str) -> None:
-    try:
-        _call(connection, "delete", f"/images/{image}", f"Removing the unfinished image {name}")
-    except NotFoundError:
-        log.info("The unfinished image %s is gone already.", image)
-
-
 def _remove_unfinished(connection: "Connection", name: str) -> None:
     for image in images_named(connection, _unfinished_name(name)):
         if image.owner == connection.current_project_id:
-            _remove(connection, image.id, name)
+            delete_image(connection, image.id, f"Removing the unfinished image {name}")
 
 
 def _send(connection: "Connection", image: str, name: str, method: Method, sending: Sending) -> None:
@@ -161,7 +157,7 @@ def _send(connection: "Connection", image: str, name: str, method: Method, sendi
     if staged not in (None, len(sending)):  # old clouds do not say it
         raise CloudError(f"Glance took {staged} bytes of {len(sending)}.", hint="Run the same command again.")
     body = {"method": {"name": "glance-direct"}}
-    _call(connection, "post", f"/images/{image}/import", f"Importing image {name}", json=body)
+    call(connection, "post", f"/images/{image}/import", f"Importing image {name}", json=body)
 
 
 def _put(connection: "Connection", path: str, name: str, sending: Sending) -> None:
@@ -214,7 +210,7 @@ def _wait_until_active(connection: "Connection", image: str, name: str) -> Mappi
 def _import_fault(connection: "Connection", image: str, name: str) -> str | None:
     """The words of an import's task that failed: the image itself may stay `importing` for ever."""
     try:
-        answer = _call(connection, "get", f"/images/{image}/tasks", f"Reading the tasks of image {name}")
+        answer = call(connection, "get", f"/images/{image}/tasks", f"Reading the tasks of image {name}")
     except CloudError:  # before Wallaby there are none to be seen
         return None
     failed = [task for task in answer.json().get("tasks", []) if task["status"] == "failure"]
@@ -237,25 +233,6 @@ def _verify(facts: Mapping[str, Any], wish: NewImage, sending: Sending, sha256: 
     return f"its {algorithm or 'md5'} agrees" if theirs and ours else "its size agrees"
 
 
-def _give_name(connection: "Connection", image: str, name: str, sha256: str) -> None:
-    changes = [
-        {"op": "replace", "path": "/name", "value": name},
-        {"op": "add", "path": f"/{SENT_SHA256}", "value": sha256},
-    ]
-    headers = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
-    _call(connection, "patch", f"/images/{image}", f"Naming image {name}", json=changes, headers=headers)
-
-
 def _facts(connection: "Connection", image: str, name: str) -> Mapping[str, Any]:
-    facts = _call(connection, "get", f"/images/{image}", f"Reading image {name}").json()
+    facts = call(connection, "get", f"/images/{image}", f"Reading image {name}").json()
     return dict(facts)
-
-
-def _call(connection: "Connection", verb: str, path: str, what: str, **options: Any) -> Any:
-    """One request. The SDK's own upload reads the file three times and cannot tell how far it is."""
-    from openstack.exceptions import raise_from_response
-
-    with translated(what):
-        response = getattr(connection.image, verb)(path, **options)
-        raise_from_response(response)
-    return response

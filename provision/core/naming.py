@@ -36,6 +36,16 @@ def image_name(course: str, presentation: str) -> str:
     return cohort_name(course, presentation)
 
 
+def build_name(course: str, presentation: str, number: int) -> str:
+    """How a person names a published build, such as tm351-26J:3."""
+    return f"{image_name(course, presentation)}:{number}"
+
+
+def contents_name(course: str, presentation: str, build: str) -> str:
+    """The name in Glance of the hidden image that holds what is in a build."""
+    return f"{image_name(course, presentation)} contents of {build}"
+
+
 def stack_name(cohort: str, student: str) -> str:
     """The name of a student's stack."""
     return f"{cohort}-{student}"

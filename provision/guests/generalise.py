@@ -1,11 +1,11 @@
-"""Taking out of a tree what makes it one particular machine, so that every copy becomes its own."""
+"""Taking out of a guest what makes it one particular machine, so that every copy becomes its own."""
 
-from provision.guests.tree import Tree
+from provision.guests.shell import Shell
 
 GENERALISE = """
 cd /
 : >etc/machine-id
-rm -f var/lib/dbus/machine-id etc/ssh/ssh_host_* var/lib/systemd/random-seed
+rm -f var/lib/dbus/machine-id etc/ssh/ssh_host_* var/lib/systemd/random-seed var/lib/dhcp/*.leases
 echo localhost >etc/hostname
 rm -rf var/lib/cloud var/lib/apt/lists var/cache/apt var/cache/debconf/*-old var/lib/dpkg/*-old var/log/journal
 rm -rf root/.ansible root/.cache root/.ssh root/.bash_history home/*/.bash_history
@@ -17,6 +17,6 @@ fstrim / 2>/dev/null || true # only makes the image smaller
 """
 
 
-def generalise(tree: Tree) -> None:
+def generalise(guest: Shell) -> None:
     """Remove identity (machine-id, host keys), traces (logs, histories, keys) and caches."""
-    tree.run_script(GENERALISE, deadline=300)
+    guest.run_script(GENERALISE, deadline=300)

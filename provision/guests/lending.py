@@ -6,7 +6,7 @@ All of it reaches the tree as environment variables and as read-only mounts, so 
 import os
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,21 @@ LENT = "/run/provision/lent"  # where the tree sees the lent folder; /run is a t
 RESOLVER = "/run/systemd/resolve/stub-resolv.conf"  # where guests.tree points the tree's /etc/resolv.conf
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
+_FILES = {"PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "PIP_REQUIREMENT"}
 _POLICY = "#!/bin/sh\nexit 101\n"  # Debian policy, 'invoke-rc.d': no service is started
 
 
 @dataclass(frozen=True)
 class Lent:
-    """What a tree gets: variables for its processes, and mounts as (here, there, writable)."""
+    """What a guest gets: variables for its processes, and mounts as (here, there, writable).
+
+    `folder` holds our own files, `packages` are the folders of packages that pip's settings name.
+    """
 
     environment: Mapping[str, str]
     mounts: tuple[tuple[Path, str, bool], ...]
+    folder: Path
+    packages: tuple[Path, ...] = ()
 
 
 def lend(folder: Path, cache: Path, codename: str) -> Lent:
@@ -32,7 +38,7 @@ def lend(folder: Path, cache: Path, codename: str) -> Lent:
 
     `cache` keeps downloaded packages between bakes.
     """
-    pip = _pip_settings()
+    pip = _with_files(_pip_settings(), folder)
     certificates = _existing(pip.get("PIP_CERT") or ssl.get_default_verify_paths().cafile)
     if certificates:
         _write(folder / "certificates.pem", certificates.read_text())
@@ -50,15 +56,16 @@ def lend(folder: Path, cache: Path, codename: str) -> Lent:
         **(dict.fromkeys(_CERTIFICATES, f"{LENT}/certificates.pem") if certificates else {}),
         **{name: os.environ[name] for lower in _PROXIES for name in (lower, lower.upper()) if name in os.environ},
     }
+    packages = tuple(sorted(_local_folders(pip.values())))
     mounts = [
         (folder, LENT, False),
         (cache, f"{LENT}-cache", True),
         (folder / "policy-rc.d", "/usr/sbin/policy-rc.d", False),
-        *((path, str(path), False) for path in _local_paths(pip)),
+        *((path, str(path), False) for path in packages),
     ]
     if resolver := _existing("/etc/resolv.conf"):
         mounts.append((resolver, RESOLVER, False))
-    return Lent(environment, tuple(mounts))
+    return Lent(environment, tuple(mounts), folder, packages)
 
 
 def _existing(name: str | None) -> Path | None:
@@ -86,13 +93,28 @@ def _pip_settings() -> dict[str, str]:
     return settings
 
 
-def _local_paths(pip: Mapping[str, str]) -> set[Path]:
-    """Constraints and folders of packages that pip's settings name; of an index (.../simple) the one with its files."""
+def _with_files(settings: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The settings with each file that they name (of constraints, requirements) copied to `folder` and named there."""
+    changed = dict(settings)
+    for name in _FILES & set(settings):
+        words = []
+        for place, word in enumerate(settings[name].split()):
+            if there := _existing(word.removeprefix("file://")):
+                copy = f"{name.lower()}-{place}.txt"
+                _write(folder / copy, there.read_text())
+                word = f"{LENT}/{copy}"  # noqa: PLW2901 - the same file, seen from there
+            words.append(word)
+        changed[name] = " ".join(words)
+    return changed
+
+
+def _local_folders(values: Iterable[str]) -> set[Path]:
+    """The folders of packages that pip's settings name; of an index (.../simple) the one that holds its files, too."""
     found = set()
-    for word in " ".join(value for name, value in pip.items() if name != "PIP_CERT").split():
+    for word in " ".join(values).split():
         path = Path(word.removeprefix("file://"))
-        if path.is_absolute() and path.exists():
-            found.add(path.parent if path.name == "simple" and path.is_dir() else path)
+        if path.is_absolute() and path.is_dir():
+            found.add(path.parent if path.name == "simple" else path)
     return found
 
 

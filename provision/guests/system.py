@@ -30,13 +30,14 @@ class Boot:
 
 @dataclass(frozen=True)
 class System:
-    """An operating system: `name` for people; `distro` and `version` as os-release's ID and VERSION_ID."""
+    """An operating system: `name` for people; `distro`, `version` and `codename` as os-release says them."""
 
     name: str
     distro: str
     version: str
     kernels: tuple[str, ...]
     boot: Boot
+    codename: str
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def read_system(files: Files) -> System:
     kernels = sorted(_kernels(files), key=_version)
     name = release.get("PRETTY_NAME") or release.get("NAME", "")
     boot = _boot(files, kernels)
-    return System(name, release.get("ID", ""), release.get("VERSION_ID", ""), tuple(kernels), boot)
+    distro, version, codename = (release.get(key, "") for key in ("ID", "VERSION_ID", "VERSION_CODENAME"))
+    return System(name, distro, version, tuple(kernels), boot, codename)
 
 
 def accounts(files: Files) -> list[Account]:

@@ -114,24 +114,36 @@ def ssh_settings(tree: Tree, folder: Path) -> Iterator[Path]:
 
     sshd serves one connection on its stdin and stdout; every task of a bake shares it.
     """
+    command = shlex.join(_serve(tree)).replace("%", "%%")
+    config = write_ssh(tree.lent, folder, f"ProxyCommand {command}")
+    try:
+        yield config
+    finally:
+        run(["ssh", "-F", config, "-O", "exit", HOST], deadline=30, check=False)
+        _end(tree)
+
+
+def write_ssh(lent: Lent, folder: Path, *way: str) -> Path:
+    """The ssh_config that `ssh_settings` yields; lines in `way` say how the guest is reached.
+
+    What an sshd in the guest needs for it, with keys of this bake alone, is put among what is lent.
+    """
     keys, host_keys = new_key_pair("provision bake"), new_key_pair("provision bake")
-    lent = tree.lent.mounts[0][0]
     for path, text in (
         (folder / "key", keys.private),
         (folder / "known_hosts", f"{HOST} {host_keys.public}\n"),
-        (lent / "authorized_keys", f"{keys.public}\n"),
-        (lent / "host_key", host_keys.private),
-        (lent / "sshd_config", _sshd_config(tree.lent)),
-        (lent / "pam", "auth required pam_deny.so\naccount required pam_permit.so\nsession required pam_permit.so\n"),
-        (folder / "ssh_config", _ssh_config(folder, _serve(tree))),
+        (lent.folder / "authorized_keys", f"{keys.public}\n"),
+        (lent.folder / "host_key", host_keys.private),
+        (lent.folder / "sshd_config", _sshd_config(lent)),
+        (
+            lent.folder / "pam",
+            "auth required pam_deny.so\naccount required pam_permit.so\nsession required pam_permit.so\n",
+        ),
+        (folder / "ssh_config", _ssh_config(folder, way)),
     ):
         path.write_text(text)
         path.chmod(0o600)
-    try:
-        yield folder / "ssh_config"
-    finally:
-        run(["ssh", "-F", folder / "ssh_config", "-O", "exit", HOST], deadline=30, check=False)
-        _end(tree)
+    return folder / "ssh_config"
 
 
 def _end(tree: Tree) -> None:
@@ -166,6 +178,7 @@ def _sshd_config(lent: Lent) -> str:
     return f"""\
 HostKey {LENT}/host_key
 AuthorizedKeysFile {LENT}/authorized_keys
+PidFile none
 PermitRootLogin prohibit-password
 PasswordAuthentication no
 KbdInteractiveAuthentication no
@@ -177,18 +190,19 @@ SetEnv {pairs}
 """
 
 
-def _ssh_config(folder: Path, serve: Sequence[str]) -> str:
-    command = shlex.join(serve).replace("%", "%%")
+def _ssh_config(folder: Path, way: Sequence[str]) -> str:
+    lines = "".join(f"  {line}\n" for line in way)
     return f"""\
 Host {HOST}
   User root
   IdentityFile {folder}/key
   IdentitiesOnly yes
   UserKnownHostsFile {folder}/known_hosts
+  HostKeyAlias {HOST}
   StrictHostKeyChecking yes
+  CheckHostIP no
   ControlMaster auto
   ControlPath {folder}/control
   ControlPersist yes
   LogLevel ERROR
-  ProxyCommand {command}
-"""
+{lines}"""

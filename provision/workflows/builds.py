@@ -2,22 +2,28 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
+from provision.core.steps import SHRINK, VERIFY, Inputs, Kept, inputs_of
 from provision.errors import NotFoundError
-from provision.guests.generalise import GENERALISE
-from provision.paths import cache_home, data_path
+from provision.paths import cache_home
 
-IMAGE, MANIFEST = "image.qcow2", "manifest.json"
+IMAGE, MANIFEST, CONTENTS = "image.qcow2", "manifest.json", "contents.json"
 BOX_PARTS = "box-parts"  # the folder beside a course's that its script may read
 LEFT_OUT = {"course.toml", "README.md"}  # what a course's folder holds that does not go into its box
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a build. Sizes in bytes, min_disk in GiB, min_ram in MiB."""
+    """What is known of a build. Sizes in bytes, min_disk in GiB, min_ram in MiB.
+
+    `toolkit` is the version that made it, `inputs` what went into each step, `verified` how its verification ended;
+    `forced` says that it was published without one that passed.
+    """
 
     course: str
     build: str
@@ -30,7 +36,10 @@ class Manifest:
     min_disk: int
     min_ram: int
     os_distro: str
-    verified: dict[str, object] | None = None
+    toolkit: str = ""
+    verified: Mapping[str, Any] | None = None
+    forced: bool = False
+    inputs: Inputs = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,15 +68,52 @@ def find_finished(course: str, build: str) -> Build | None:
 
 def newest_build(course: str) -> Build:
     """The build of `course` that was made last."""
-    found = [_read(path.parent) for path in (cache_home() / "builds" / course).glob(f"[!.]*/{MANIFEST}")]
+    found = finished_builds(course)
     if not found:
         raise NotFoundError(f"There is no build of {course} yet.", hint=f"Make one: provision image build {course}.")
     return max(found, key=lambda build: build.manifest.created)
 
 
+def finished_builds(course: str) -> list[Build]:
+    """All builds of `course`."""
+    return [_read(path.parent) for path in (cache_home() / "builds" / course).glob(f"[!.]*/{MANIFEST}")]
+
+
+def made_steps(builds: list[Build]) -> tuple[Kept, ...]:
+    """The steps that finished builds are the results of."""
+    return tuple(
+        Kept(step, inputs_of(step, build.manifest.inputs), build.manifest.created)
+        for build in builds
+        for step, made in ((SHRINK, True), (VERIFY, is_verified(build)))
+        if made and build.manifest.inputs
+    )
+
+
+def made_of(build: Build) -> dict[str, str]:
+    """All that went into a build."""
+    return inputs_of(SHRINK, build.manifest.inputs)
+
+
+def is_verified(build: Build) -> bool:
+    """Whether the build was verified, and passed."""
+    return bool((build.manifest.verified or {}).get("passed"))
+
+
+def find_local(reference: str) -> Build | None:
+    """The finished build of that id, or the newest of the course of that name; None if there is none here."""
+    shelf = cache_home() / "builds"
+    if not re.fullmatch(r"[a-z0-9]+", reference):
+        return None
+    if any((shelf / reference).glob(f"[!.]*/{MANIFEST}")):
+        return newest_build(reference)
+    return next((_read(path.parent) for path in sorted(shelf.glob(f"*/{reference}/{MANIFEST}"))), None)
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest of the build in `folder`."""
-    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    unfinished = folder / f".{MANIFEST}"
+    unfinished.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    unfinished.replace(folder / MANIFEST)
 
 
 def _read(folder: Path) -> Build:
@@ -77,18 +123,19 @@ def _read(folder: Path) -> Build:
     )
 
 
-def build_id(source_sha256: str, course_toml: Path) -> str:
-    """12 hex digits that change with anything that goes into a build: box, course.toml, roles, playbooks."""
-    digest = hashlib.sha256(source_sha256.encode() + course_toml.read_bytes() + GENERALISE.encode())
-    for name in ("roles", "playbooks"):
-        _add_files(digest, data_path(name))
-    return digest.hexdigest()[:12]
-
-
 def box_key(folder: Path) -> str:
     """12 hex digits over what a course's folder, and the parts beside it, give to the script that makes its box."""
+    return _sum_of(folder, folder.parent / BOX_PARTS)
+
+
+def sum_of_folder(folder: Path) -> str:
+    """12 hex digits over the names and contents of the files below a folder, without its README."""
+    return _sum_of(folder)
+
+
+def _sum_of(*folders: Path) -> str:
     digest = hashlib.sha256()
-    for given in (folder, folder.parent / BOX_PARTS):
+    for given in folders:
         _add_files(digest, given)
     return digest.hexdigest()[:12]
 

@@ -44,14 +44,14 @@ class Standing:
     outcome: Outcome | None
 
 
-def plan(connection: "Connection", order: Order, *, flavor: str | None, network: str | None) -> Plan:
+def plan(connection: "Connection", order: Order, *, image: str | None, flavor: str | None, network: str | None) -> Plan:
     """Observe the cohort and say what is missing. Raises, with everything that is wrong, if it cannot be made."""
     stacks = observe_stacks(connection, cohort_tag(order.cohort))
     actions = plan_cohort([student.id for student in order.students], stacks)
     # What a failed stack holds is free again before its successor is asked for.
     missing = sum(isinstance(action, Create) for action in actions)
     ground = check_ground(
-        connection, order.course, order.presentation, flavor=flavor, network=network, machines=missing
+        connection, order.course, order.presentation, image=image, flavor=flavor, network=network, machines=missing
     )
     return Plan(ground, actions)
 
@@ -60,6 +60,7 @@ def launch(
     connection: "Connection",
     order: Order,
     *,
+    image: str | None,
     flavor: str | None,
     network: str | None,
     folder: Path,
@@ -68,7 +69,7 @@ def launch(
 ) -> tuple[Outcome, ...]:
     """Give each student a machine that is proved ready, or say why not. What is right already is only proved again."""
     with progress.phase("Checking the cloud, the image, the flavor, the network and the quota"):
-        made = plan(connection, order, flavor=flavor, network=network)
+        made = plan(connection, order, image=image, flavor=flavor, network=network)
     for action in made.actions:
         if isinstance(action, Leave):
             progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")

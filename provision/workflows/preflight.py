@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from provision.cloud.builds import find_build, find_current
 from provision.cloud.compute import Flavor, Size, choose_flavor, compute_quotas, describe
 from provision.cloud.identity import whoami
 from provision.cloud.images import Image, find_image
@@ -11,7 +12,6 @@ from provision.cloud.network import choose_external_network, network_quotas
 from provision.cloud.stacks import count_stacks
 from provision.core.capacity import Quota, needs, shortages
 from provision.core.course import Course
-from provision.core.naming import image_name
 from provision.errors import AuthenticationError, PreflightError, ProvisionError
 
 if TYPE_CHECKING:
@@ -36,11 +36,15 @@ def check_ground(
     course: Course,
     presentation: str,
     *,
+    image: str | None,
     flavor: str | None,
     network: str | None,
     machines: int,
 ) -> Ground:
-    """Image, flavor, network and quota for `machines` new machines. Raises all that is wrong together."""
+    """Image, flavor, network and quota for `machines` new machines. Raises all that is wrong together.
+
+    `image` is an id, a name, or a build's (such as tm351-26J:3); without it the current build is taken.
+    """
     problems: list[ProvisionError] = []
 
     def attempt(check: Callable[[], T]) -> T | None:
@@ -52,17 +56,23 @@ def check_ground(
             problems.append(exc)
             return None
 
-    image = attempt(lambda: find_image(connection, image_name(course.name, presentation)))
-    size = _size(course, image)
+    found = attempt(lambda: _find(connection, course, presentation, image))
+    size = _size(course, found)
     chosen = attempt(lambda: choose_flavor(connection, flavor, size))
     external = attempt(lambda: choose_external_network(connection, network))
-    if image and chosen and not size.fits(chosen):
-        problems.append(_too_small(chosen, size, image))
+    if found and chosen and not size.fits(chosen):
+        problems.append(_too_small(chosen, size, found))
     if chosen and machines:
         attempt(lambda: _check_quota(connection, chosen, machines))
-    if image is None or chosen is None or external is None or problems:
+    if found is None or chosen is None or external is None or problems:
         raise _together(problems)
-    return Ground(image, chosen, *external)
+    return Ground(found, chosen, *external)
+
+
+def _find(connection: "Connection", course: Course, presentation: str, image: str | None) -> Image:
+    if image is None:
+        return find_current(connection, course.name, presentation)
+    return find_image(connection, find_build(connection, image).id if ":" in image else image)
 
 
 def _size(course: Course, image: Image | None) -> Size:

@@ -15,6 +15,7 @@ from provision.disks.extents import Packing
 from provision.disks.source import Source, opened
 from provision.disks.writers.qcow2 import encoding, stream_qcow2
 from provision.disks.writers.raw_stream import stream_raw
+from provision.errors import InvalidInputError
 from provision.progress import Progress, amount
 from provision.workflows.convert import GIB, in_bytes
 
@@ -29,7 +30,7 @@ class Wishes:
     """What a person asks of an image: its format, its properties, min_disk in GiB and min_ram in MiB.
 
     `packing` says how to pack a qcow2 anew; None sends what can be sent as it is. `sha256` is what a file that is sent
-    as it is must have.
+    as it is must have. `one_of_many`: others of its name are expected, and are not looked at.
     """
 
     disk_format: str = AUTO
@@ -38,6 +39,8 @@ class Wishes:
     min_disk: int = 0
     min_ram: int = 0
     sha256: str | None = None
+    tags: tuple[str, ...] = ()
+    one_of_many: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,13 @@ def upload(
         progress.say(f"To send: {body.size:,} bytes of {plan.form}, by {plan.method.value}: {plan.reason}.")
         if dry_run:
             return plan
-        if there := _find(connection, name, body, progress):
+        if not wishes.one_of_many and (there := _find(connection, name, body, progress)):
             sha256 = str(there.properties[SENT_SHA256])
             return replace(plan, uploaded="before", id=there.id, stored_as=there.disk_format, sha256=sha256)
+        if wishes.sha256 and not whole and sha256_of(file_body(source)) != wishes.sha256:
+            raise InvalidInputError(
+                "It is not the file that was built: its sha256 has changed.", hint="Build it again."
+            )
         wish = NewImage(
             name=name,
             disk_format=plan.form,
@@ -92,6 +99,7 @@ def upload(
             min_ram=wishes.min_ram,
             properties={**VIRTIO, **wishes.properties, SENT_SIZE: str(body.size)},
             sum_name=offer.sum_name,
+            tags=wishes.tags,
         )
         return _send(connection, plan, wish, body, wishes.sha256 if whole else None, progress)
 

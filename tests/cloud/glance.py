@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import socket
 import struct
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from .conftest import token, version
 
@@ -34,6 +34,10 @@ class Glance:
     keeps: bool = False  # it refuses to delete
     offers: dict[str, Any] = field(default_factory=dict)  # what it says of itself, by path
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    members: dict[tuple[str, str], str] = field(default_factory=dict)  # the status of each image and project
+    content: dict[str, bytes] = field(default_factory=dict)
+    servers: list[dict[str, Any]] = field(default_factory=list)  # what Nova has
+    project: str = "project1"  # whose tokens it gives out
     bodies: list[bytes] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -42,8 +46,29 @@ class Glance:
 
     def take(self, image: dict[str, Any], body: bytes) -> None:
         self.bodies.append(body)
+        self.content[image["id"]] = body
         sums = {"os_hash_algo": "sha512", "os_hash_value": hashlib.sha512(body).hexdigest()}
         image |= {"size": len(body), "checksum": hashlib.md5(body).hexdigest(), **sums}  # noqa: S324 - Glance keeps it
+
+    def listed(self, asked: dict[str, str]) -> list[dict[str, Any]]:
+        """The images that a list shows: one's own, public ones, and those that are shared and of the status asked for."""
+        tag, hidden = asked.pop("tag", None), asked.pop("os_hidden", "False").lower() == "true"
+        wanted = asked.pop("member_status", "accepted")
+        return [
+            image
+            for image in self.images.values()
+            if (tag is None or tag in image.get("tags", []))
+            and image.get("os_hidden", False) == hidden
+            and all(image.get(name) == value for name, value in asked.items())
+            and self.shows(image, wanted)
+        ]
+
+    def shows(self, image: dict[str, Any], wanted: str) -> bool:
+        if image.get("owner") == self.project:
+            return True
+        status = self.members.get((image["id"], self.project))
+        shared = image.get("visibility") == "shared" and status and wanted in ("all", status)
+        return bool(shared) or image.get("visibility", "public") == "public"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -60,14 +85,20 @@ class _Handler(BaseHTTPRequestHandler):
             return self.say(200, {"version": version("stable", "v3.14", f"{url}/v3")})
         if self.path in ("/glance", "/glance/"):
             return self.say(300, {"versions": [version("CURRENT", "v2.15", f"{url}/glance/v2/")]})
+        if self.path in ("/compute", "/compute/"):
+            said = version("CURRENT", "v2.1", f"{url}/compute/", version="2.93", min_version="2.1")
+            return self.say(200, {"version": said})
+        if self.path.startswith("/compute/servers"):
+            return self.say(200, {"servers": self.glance.servers})
         if (said := self.glance.offers.get(self.path.removeprefix("/glance/v2"))) or "/images" not in self.path:
             return self.say(200 if said else 404, said)
         if "status=active" in self.path:
             return self.say(200, {"images": []})
         if "?" in self.path:
-            name = re.findall(r"name=([^&]+)", self.path)[0].replace("+", " ").replace("%28", "(").replace("%29", ")")
-            return self.say(200, {"images": [image for image in self.glance.images.values() if image["name"] == name]})
+            return self.say(200, {"images": self.glance.listed(dict(parse_qsl(urlsplit(self.path).query)))})
         image = self.image()
+        if self.path.endswith("/file"):
+            return self.say(200, None, body=self.glance.content[image["id"]])
         if self.path.endswith("/tasks"):
             failed = {"status": "failure", "message": self.glance.import_fails}
             return self.say(200, {"tasks": [failed] if self.glance.import_fails else []})
@@ -87,15 +118,22 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/v3/auth/tokens":
             self.glance.tokens += 1
             services = token()
+            services["token"]["project"]["id"] = self.glance.project
             for service in services["token"]["catalog"]:
                 service["endpoints"][0]["url"] = f"{self.glance.url}/{service['type'].replace('image', 'glance')}"
             return self.say(201, services, {"X-Subject-Token": f"t{self.glance.tokens}"})
+        if self.path.endswith("/members"):
+            key = (self.image()["id"], body["member"])
+            there = key in self.glance.members
+            self.glance.members.setdefault(key, "pending")
+            return self.say(409 if there else 200, {})
         if self.path.endswith("/import"):
             assert body == {"method": {"name": "glance-direct"}}
             self.image()["status"] = "importing"
             return self.say(202, {})
         self.glance.made += 1
-        image = {"id": f"image{self.glance.made}", "status": "queued", "size": None, "owner": "project1", **body}
+        image = {"id": f"image{self.glance.made}", "status": "queued", "size": None, **body}
+        image |= {"owner": self.glance.project, "created_at": f"2026-11-26T10:00:{self.glance.made:02}Z"}
         self.glance.images[image["id"]] = image
         return self.say(201, image)
 
@@ -103,18 +141,28 @@ class _Handler(BaseHTTPRequestHandler):
         self.glance.asked.append(f"PATCH {self.path}")
         assert self.headers["Content-Type"] == "application/openstack-images-v2.1-json-patch"
         for change in json.loads(self.rfile.read(int(self.headers["Content-Length"]))):
-            self.image()[change["path"].removeprefix("/")] = change["value"]
-        self.say(200, self.image())
+            name = change["path"].removeprefix("/")
+            if change["op"] == "remove":
+                if name not in self.image():
+                    return self.say(409, {"message": f"Property {name} does not exist."})
+                del self.image()[name]
+            else:
+                self.image()[name] = change["value"]
+        return self.say(200, self.image())
 
     def do_DELETE(self) -> None:
         self.glance.asked.append(f"DELETE {self.path}")
-        if self.glance.keeps:
+        if self.glance.keeps or self.image().get("protected"):
             return self.say(403, {})
-        del self.glance.images[self.path.rpartition("/")[2]]
+        del self.glance.images[self.image()["id"]]
         return self.say(204, None)
 
     def do_PUT(self) -> None:
         self.glance.asked.append(f"PUT {self.path}")
+        if "/members/" in self.path:
+            status = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["status"]
+            self.glance.members[self.image()["id"], self.path.rpartition("/")[2]] = status
+            return self.say(200, {})
         self.glance.headers.append(dict(self.headers))
         order = self.glance.puts.pop(0) if self.glance.puts else ""
         length = int(self.headers["Content-Length"])
@@ -145,8 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
     def image(self) -> dict[str, Any]:
         return self.glance.images[self.path.split("/")[4]]
 
-    def say(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        content = b"" if body is None else json.dumps(body).encode()
+    def say(self, status: int, answer: Any, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
+        content = body if answer is None else json.dumps(answer).encode()
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
             self.send_header(name, value)

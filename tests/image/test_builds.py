@@ -7,16 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from provision.core.course import Course
+from provision.core.course_file import parse_course
+from provision.core.steps import STEPS, inputs_of, key_of, plan_steps
+from provision.core.variables import role_variables
 from provision.errors import NotFoundError
+from provision.paths import data_path
 from provision.workflows.builds import (
     Manifest,
     box_key,
     build_folder,
-    build_id,
     find_finished,
+    finished_builds,
+    made_steps,
     newest_build,
+    sum_of_folder,
     write_manifest,
 )
+from provision.workflows.making import course_inputs
 
 MANIFEST = Manifest(
     course="demo",
@@ -41,7 +49,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def finished(manifest: Manifest) -> None:
     folder = build_folder(manifest.course, manifest.build)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     write_manifest(folder, manifest)
 
 
@@ -62,13 +70,64 @@ def test_without_a_build_the_answer_says_what_to_do() -> None:
     assert caught.value.hint == "Make one: provision image build demo."
 
 
-def test_a_build_is_named_by_its_inputs(tmp_path: Path) -> None:
-    toml = tmp_path / "course.toml"
-    toml.write_text("a")
-    same, other_box = build_id("0", toml), build_id("1", toml)
-    assert same == build_id("0", toml)
-    toml.write_text("b")
-    assert len({same, other_box, build_id("0", toml)}) == 3
+def read(text: str) -> Course:
+    return parse_course(text, "course.toml")
+
+
+TOML = (data_path("images/demo") / "course.toml").read_text()
+INPUTS = course_inputs(read(TOML), role_variables(read(TOML)), "0", None)
+
+
+@pytest.mark.parametrize(
+    ("toml", "source", "bake_in", "steps"),
+    [
+        (TOML, "0", None, []),
+        (TOML + "# a word\n", "0", None, []),
+        (TOML.replace("Demonstration course", "Another title"), "0", None, []),
+        (TOML, "1", None, ["convert", "bake", "shrink"]),
+        (TOML, "0", "machine", ["bake", "shrink"]),
+        (TOML.replace('name = "student"', 'name = "other"'), "0", None, ["bake", "shrink"]),
+        (TOML.replace("packages = []", 'packages = ["pandas"]'), "0", None, ["bake", "shrink"]),
+        (TOML.replace("disk_gb = 5", "disk_gb = 6"), "0", None, ["shrink"]),
+        (TOML.replace("memory_mb = 1024", "memory_mb = 2048"), "0", None, ["shrink"]),
+    ],
+    ids=["nothing", "comment", "title", "box", "baked in", "user", "packages", "disk", "memory"],
+)
+def test_a_step_is_done_again_when_its_inputs_change(
+    toml: str, source: str, bake_in: str | None, steps: list[str]
+) -> None:
+    now = course_inputs(read(toml), role_variables(read(toml)), source, bake_in)
+    keys = [(step, key_of(inputs_of(step, INPUTS)), key_of(inputs_of(step, now))) for step in STEPS[:-1]]
+    assert [step for step, before, after in keys if before != after] == steps
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        (lambda folder: (folder / "tasks/main.yml").write_text("- x"), True),
+        (lambda folder: (folder / "files/new").write_text(""), True),
+        (lambda folder: (folder / "README.md").write_text("other words"), False),
+        (lambda folder: (folder / "tasks/main.yml").touch(), False),
+    ],
+    ids=["task", "new file", "readme", "time"],
+)
+def test_a_role_is_known_by_its_files(change: Callable[[Path], object], differs: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "role"
+    shutil.copytree(data_path("roles/jupyter"), folder)
+    before = sum_of_folder(folder)
+    change(folder)
+    assert (sum_of_folder(folder) != before) is differs
+
+
+def test_what_a_build_was_made_of_says_which_steps_are_done() -> None:
+    made = replace(MANIFEST, inputs=INPUTS)
+    finished(made)
+    assert [each.step for each in made_steps(finished_builds("demo"))] == ["shrink"]
+    finished(replace(made, verified={"passed": False}))
+    assert [each.step for each in made_steps(finished_builds("demo"))] == ["shrink"]
+    finished(replace(made, verified={"passed": True}))
+    decisions = plan_steps(INPUTS, made_steps(finished_builds("demo")))
+    assert not any(each.runs for each in decisions)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from provision.errors import InvalidInputError, PreflightError
 from provision.progress import Silent
-from provision.workflows.image import BOX_PROGRAMS, build_image, check_programs
+from provision.workflows.image import BOX_PROGRAMS, Wish, build_image, check_programs
 
 CLI = [sys.executable, "-c", "from provision.cli import main; main()", "image"]
 MIB = 2**20
@@ -152,4 +152,4 @@ def test_missing_programs_are_named_as_packages(monkeypatch: pytest.MonkeyPatch,
 def test_a_box_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(InvalidInputError, match="There is no box"):
-        build_image("demo", Silent(), box=tmp_path / "nowhere.box")
+        build_image("demo", Silent(), Wish(box=tmp_path / "nowhere.box"))

@@ -58,6 +58,20 @@ def _wanted(fields: str, headroom: int) -> int:
     return max(size, inodes * per_group // inodes_per_group + room) * block  # inodes for new files, too
 
 
+def enlarge_filesystem(image: Path, size: int) -> None:
+    """Make the filesystem that fills `image`, and `image`, `size` bytes long. InvalidInputError: it is damaged."""
+    _mend(image)
+    os.truncate(image, size)
+    run(["resize2fs", image.name], cwd=image.parent, deadline=SLOW)
+
+
+def free_bytes(image: Path, place: int) -> int:
+    """The bytes that ordinary users can still fill in the filesystem at byte `place` of `image`."""
+    fields = run(["dumpe2fs", "-h", f"{image.name}?offset={place}"], cwd=image.parent, deadline=60).stdout
+    free = _number(fields, "Free blocks") - _number(fields, "Reserved block count")
+    return max(free, 0) * _number(fields, "Block size")
+
+
 def check_filesystem(image: Path, place: int = 0) -> None:
     """Raise CommandError unless the filesystem at byte `place` of `image` is free of errors. Nothing is written."""
     run(["e2fsck", "-f", "-n", f"{image.name}?offset={place}"], cwd=image.parent, deadline=SLOW)

@@ -37,22 +37,23 @@ def shrink(disk: Path, *, headroom: int) -> int:
     before = plan_layout(table, contents, root.size)
     with tempfile.TemporaryDirectory(prefix=".shrink-", dir=disk.parent) as folder:
         rest, filesystem = Path(folder) / "rest", Path(folder) / "filesystem"
-        _copy(disk, rest, (move._replace(target=move.source) for move in before.moves))
-        if not _cut_out(disk, root.runs, before.place):
-            _copy(disk, filesystem, _joined(root.runs))
+        copy_parts(disk, rest, (move._replace(target=move.source) for move in before.moves))
+        if not cut_out(disk, root.runs, before.place):
+            copy_parts(disk, filesystem, _joined(root.runs))
             os.truncate(filesystem, root.size)
             os.truncate(disk, 0)
         image = filesystem if filesystem.exists() else disk
         size = shrink_filesystem(image, headroom=headroom, most=root.size, unit=_unit(root, contents))
         layout = plan_layout(table, contents, size)
-        _put_back(disk, image, layout, size)
-        _copy(rest, disk, layout.moves)
-    _write_tables(disk, table, contents[root.partition.number].group, layout)
+        put_back(disk, image, layout, size)
+        copy_parts(rest, disk, layout.moves)
+    write_tables(disk, table, contents[root.partition.number].group, layout)
     check_filesystem(disk, layout.place)
     return layout.size
 
 
-def _copy(source: Path, target: Path, moves: Iterable[Move]) -> None:
+def copy_parts(source: Path, target: Path, moves: Iterable[Move]) -> None:
+    """Copy what is data in the `moves` from one file to another."""
     target.touch()
     with source.open("rb") as reading, target.open("r+b") as writing:
         for move in moves:
@@ -66,7 +67,7 @@ def _joined(runs: Iterable[Run]) -> Iterator[Move]:
         place += run.size
 
 
-def _cut_out(disk: Path, runs: tuple[Run, ...], place: int) -> bool:
+def cut_out(disk: Path, runs: tuple[Run, ...], place: int) -> bool:
     """Make `disk` consist of the bytes in `runs` alone, if that can be done without copying them; True if it was.
 
     Never `resize2fs "disk?offset=N"` instead: it cuts N bytes off the filesystem's end.
@@ -78,14 +79,14 @@ def _cut_out(disk: Path, runs: tuple[Run, ...], place: int) -> bool:
     return True
 
 
-def _put_back(disk: Path, filesystem: Path, layout: Layout, size: int) -> None:
+def put_back(disk: Path, filesystem: Path, layout: Layout, size: int) -> None:
     """Give the filesystem its place in `disk`, which is all holes but for it then."""
     if filesystem == disk:
         put_head(disk, layout.place)
         os.truncate(disk, layout.size)
     else:
         os.truncate(disk, layout.size)
-        _copy(filesystem, disk, [Move(0, layout.place, size)])
+        copy_parts(filesystem, disk, [Move(0, layout.place, size)])
 
 
 def _unit(root: Root, contents: Mapping[int, Content]) -> int:
@@ -94,7 +95,7 @@ def _unit(root: Root, contents: Mapping[int, Content]) -> int:
     return -(-ALIGNMENT // group.extent_size) * group.extent_size if group else ALIGNMENT
 
 
-def _write_tables(disk: Path, table: Table, group: VolumeGroup | None, layout: Layout) -> None:
+def write_tables(disk: Path, table: Table, group: VolumeGroup | None, layout: Layout) -> None:
     """Write LVM's metadata and the partition table, and read them again."""
     if group and layout.group:
         physical = layout.group.physical_volume
