@@ -89,7 +89,9 @@ def upload(
             sha256 = str(there.properties[SENT_SHA256])
             return replace(plan, uploaded="before", id=there.id, stored_as=there.disk_format, sha256=sha256)
         if wishes.sha256 and not whole and sha256_of(file_body(source)) != wishes.sha256:
-            raise InvalidInputError("It is not the file that was built: its sha256 has changed.", hint="Build it again.")
+            raise InvalidInputError(
+                "It is not the file that was built: its sha256 has changed.", hint="Build it again."
+            )
         wish = NewImage(
             name=name,
             disk_format=plan.form,
