@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests_mock as rm
 from openstack.connection import Connection
 
 from provision.cloud.connection import connect
+
+if TYPE_CHECKING:
+    from .glance import Glance
 
 KEYSTONE = "http://cloud.example/identity/v3"
 HEAT = "http://cloud.example/heat/v1/project1"
@@ -91,4 +94,25 @@ def http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[rm.Mocker]
 
 @pytest.fixture
 def cloud(http: rm.Mocker) -> Connection:
+    return connect("campus")
+
+
+@pytest.fixture
+def glance() -> Iterator["Glance"]:
+    """A Glance on a real socket, which answers with the shapes above."""
+    from .glance import glance_on_a_socket
+
+    with glance_on_a_socket() as service:
+        yield service
+
+
+@pytest.fixture
+def there(glance: "Glance", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """A connection to it."""
+    clouds = tmp_path / "clouds.yaml"
+    clouds.write_text(CLOUDS.replace(KEYSTONE, f"{glance.url}/v3"))
+    for name in ("OS_CLOUD", "OS_AUTH_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(clouds))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return connect("campus")

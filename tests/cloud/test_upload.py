@@ -12,7 +12,6 @@ import pytest
 from openstack.connection import Connection
 
 from provision.cloud.body import Body, file_body, sha256_of
-from provision.cloud.connection import connect
 from provision.cloud.upload import NewImage, Stored, upload_image
 from provision.core.delivery import Method
 from provision.disks.extents import Packing
@@ -20,31 +19,13 @@ from provision.errors import CapacityError, CloudError, InvalidInputError, Provi
 from provision.progress import Silent
 from provision.workflows.upload import Wishes, upload
 
-from .conftest import CLOUDS, KEYSTONE
-from .glance import Glance, glance_on_a_socket
+from .glance import Glance
 
 MIB = 2**20
 CHUNK = 2**18
 DATA = bytes(range(256)) * 8192 + b"end"  # eight chunks and three bytes
 WISH = NewImage("course", "qcow2", 5, 512, {"hw_disk_bus": "virtio"}, "sha512")
 IMPORT, PUT = Method.IMPORT, Method.PUT
-
-
-@pytest.fixture
-def glance() -> Iterator[Glance]:
-    with glance_on_a_socket() as service:
-        yield service
-
-
-@pytest.fixture
-def there(glance: Glance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Connection:
-    clouds = tmp_path / "clouds.yaml"
-    clouds.write_text(CLOUDS.replace(KEYSTONE, f"{glance.url}/v3"))
-    for name in ("OS_CLOUD", "OS_AUTH_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(clouds))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    return connect("campus")
 
 
 def chunks() -> Iterator[bytes]:
