@@ -12,6 +12,7 @@ from tests.roles.container import booted
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("jupyter.service", "provision-first-boot.service", "ssh-host-keys.service")
 HEALTH = "import requests; print(requests.get('http://127.0.0.1/healthz').status_code)"
+LOCKED = "import requests; print('has no student yet' in requests.get('http://127.0.0.1/lab').text)"
 SIGN_IN = """
 from provision.guests.jupyter import Jupyter
 for password in ({password!r}, "vagrant"):
@@ -74,8 +75,7 @@ def test_unclaimed_it_is_locked(applied: Applied) -> None:
         machine.wait_for(HEALTH, "503")
         assert machine.run("systemctl", "is-active", "jupyter") == "inactive"
         assert machine.run("systemctl", "is-active", "nginx") == "active"
-        page = machine.python("import requests; print(requests.get('http://127.0.0.1/lab').text)")
-        assert "still starting" in page
+        machine.wait_for(LOCKED, "True")
         assert not (applied.root / "etc/ssh/authorized_keys/student").exists()
 
 
