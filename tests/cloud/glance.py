@@ -96,6 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.say(200, {"images": []})
         if "?" in self.path:
             return self.say(200, {"images": self.glance.listed(dict(parse_qsl(urlsplit(self.path).query)))})
+        if self.path.split("/")[4] not in self.glance.images:
+            return self.say(404, {"message": "No such image."})
         image = self.image()
         if self.path.endswith("/file"):
             return self.say(200, None, body=self.glance.content[image["id"]])

@@ -438,13 +438,7 @@ def test_the_commands(glance: Glance, there: Connection) -> None:
         (1, False, PROVED["when"]),
         (2, True, "forced"),
     ]
-    assert run("list", "demo").stdout.splitlines()[0].split()[:5] == [
-        "course",
-        "presentation",
-        "number",
-        "build",
-        "current",
-    ]
+    assert run("list", "demo").stdout.split()[:4] == ["name", "build", "current", "verified"]
     assert "provision_" not in run("show", "demo-26J").stdout
     assert "demo-26J:1 (build 000000000001) is current." in run("rollback", "demo", "26J").stdout
     refused = run("prune", "demo", "--keep", "0")
