@@ -15,20 +15,9 @@ if TYPE_CHECKING:
     from provision.core.builds import Published
     from provision.workflows.published import Pruning
 
-COLUMNS = (
-    "course",
-    "presentation",
-    "number",
-    "build",
-    "current",
-    "verified",
-    "created",
-    "size_mib",
-    "min_disk",
-    "visibility",
-)
+COLUMNS = ("name", "build", "current", "verified", "size_mib", "visibility")  # 80 characters of a table
 # What no table has room for.
-MORE = ("id", "name", "promoted", "forced", "size", "min_ram", "owner", "protected", "toolkit", "sha256",
+MORE = ("id", "course", "presentation", "number", "created", "promoted", "forced", "size", "min_disk", "min_ram", "owner", "protected", "toolkit", "sha256",
         "source_sha256", "contents", "contents_sha256")  # fmt: skip
 IMAGE_HELP = "IMAGE is an image's or a build's id, tm351-26J:3, or tm351-26J for its current build."
 

@@ -70,13 +70,15 @@ def _with_id(connection: "Connection", reference: str) -> tuple[Image, ...]:
     """Also an image that no list shows: one of the community, or one that is offered and not yet accepted."""
     if not IMAGE_ID.fullmatch(reference):
         return ()
-    from openstack.exceptions import NotFoundException
+    with suppress(NotFoundError):
+        return (read_image(connection, reference),)
+    return ()
 
-    with translated(f"Reading image {reference}"):
-        try:
-            return (_image(connection.image.get_image(reference)),)
-        except NotFoundException:
-            return ()
+
+def read_image(connection: "Connection", image: str) -> Image:
+    """What an image says of itself, by its id. Raises NotFoundError if it is gone."""
+    with translated(f"Reading image {image}"):
+        return _image(connection.image.get_image(image))
 
 
 def change_image(connection: "Connection", image: str, what: str, changes: Mapping[str, str | bool | None]) -> None:

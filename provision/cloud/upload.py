@@ -151,6 +151,8 @@ def _send(connection: "Connection", image: str, name: str, method: Method, sendi
             _put(connection, f"/images/{image}/file", name, sending)
         except LostAnswerError as exc:
             log.warning("%s The image itself will tell.", exc.message)
+            if _facts(connection, image, name)["status"] == "queued":  # a small body is sent before anyone reads it
+                raise
         return
     _put(connection, f"/images/{image}/stage", name, sending)
     staged = _facts(connection, image, name)["size"]

@@ -15,9 +15,7 @@ class Explained(NamedTuple):
 _KNOWN = (
     (
         r"No space left on device|ENOSPC|enough free space",
-        Explained(
-            "The box's disk is full.", "Remove data from the box, or make its last partition larger."
-        ),
+        Explained("The box's disk is full.", "Remove data from the box, or make its last partition larger."),
     ),
     (
         r"Input/output error|Read-only file system",

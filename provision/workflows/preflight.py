@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 from provision.cloud.builds import find_build, find_current
 from provision.cloud.compute import Flavor, Size, choose_flavor, compute_quotas, describe
 from provision.cloud.identity import whoami
-from provision.cloud.images import Image, find_image
+from provision.cloud.images import Image, find_image, read_image
 from provision.cloud.network import choose_external_network, network_quotas
 from provision.cloud.stacks import count_stacks
 from provision.core.capacity import Quota, needs, shortages
 from provision.core.course import Course
-from provision.errors import AuthenticationError, PreflightError, ProvisionError
+from provision.errors import AuthenticationError, NotFoundError, PreflightError, ProvisionError
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -72,7 +72,11 @@ def check_ground(
 def _find(connection: "Connection", course: Course, presentation: str, image: str | None) -> Image:
     if image is None:
         return find_current(connection, course.name, presentation)
-    return find_image(connection, find_build(connection, image).id if ":" in image else image)
+    try:
+        build = find_build(connection, image)
+    except NotFoundError:
+        return find_image(connection, image)  # any other image, at the person's own risk
+    return read_image(connection, build.id)
 
 
 def _size(course: Course, image: Image | None) -> Size:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provision.cloud import builds as tell
 from provision.cloud.builds import find_build, observe_builds
-from provision.cloud.images import change_image, find_image
+from provision.cloud.images import change_image, read_image
 from provision.core.builds import Published, current, next_number, next_promotion
 from provision.core.naming import build_name, image_name
 from provision.errors import NotFoundError, PreflightError
@@ -191,7 +191,7 @@ def _complete(
         tell.CONTENTS_SHA256: published.contents_sha256,
         tell.PROMOTION: promoted,
     }
-    said = find_image(connection, published.id)
+    said = read_image(connection, published.id)
     have = {**said.properties, "visibility": said.visibility}
     changes = {name: value for name, value in properties.items() if value and have.get(name) != value}
     if changes:

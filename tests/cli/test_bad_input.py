@@ -112,8 +112,11 @@ def test_it_is_said_clearly(folder: Path, words: str, code: int, said: list[str]
     assert sorted(folder.rglob("*")) == before
 
 
+IMAGE = "inspect shrink convert upload build verify publish list show diff promote rollback share accept prune"
+
+
 def test_help_is_there_for_every_command(folder: Path) -> None:
-    nouns = {"lab": "up status env logs exec down reset destroy", "image": "build convert publish"}
+    nouns = {"lab": "up status env logs exec down reset destroy", "image": IMAGE}
     nouns |= {"cohort": "plan launch status delete", "ssh": "", "demo": ""}
     for noun, verbs in nouns.items():
         for verb in ["", *verbs.split()]:

@@ -51,7 +51,7 @@ class Glance:
         image |= {"size": len(body), "checksum": hashlib.md5(body).hexdigest(), **sums}  # noqa: S324 - Glance keeps it
 
     def listed(self, asked: dict[str, str]) -> list[dict[str, Any]]:
-        """The images that a list shows: one's own, public ones, and those that are shared and of the status asked for."""
+        """The images that a list shows: one's own, public ones, shared ones of the membership asked for."""
         tag, hidden = asked.pop("tag", None), asked.pop("os_hidden", "False").lower() == "true"
         wanted = asked.pop("member_status", "accepted")
         return [
@@ -90,12 +90,14 @@ class _Handler(BaseHTTPRequestHandler):
             return self.say(200, {"version": said})
         if self.path.startswith("/compute/servers"):
             return self.say(200, {"servers": self.glance.servers})
-        if (said := self.glance.offers.get(self.path.removeprefix("/glance/v2"))) or "/images" not in self.path:
-            return self.say(200 if said else 404, said)
+        if (offer := self.glance.offers.get(self.path.removeprefix("/glance/v2"))) or "/images" not in self.path:
+            return self.say(200 if offer else 404, offer)
         if "status=active" in self.path:
             return self.say(200, {"images": []})
         if "?" in self.path:
             return self.say(200, {"images": self.glance.listed(dict(parse_qsl(urlsplit(self.path).query)))})
+        if self.path.split("/")[4] not in self.glance.images:
+            return self.say(404, {"message": "No such image."})
         image = self.image()
         if self.path.endswith("/file"):
             return self.say(200, None, body=self.glance.content[image["id"]])

@@ -100,7 +100,9 @@ def order(*students: str) -> Order:
 
 
 def run(cloud: Connection, folder: Path, *students: str) -> dict[str, tuple[str, str]]:
-    outcomes = launch(cloud, order(*students), flavor=None, network=None, folder=folder, deadline=7, progress=Silent())
+    outcomes = launch(
+        cloud, order(*students), image=None, flavor=None, network=None, folder=folder, deadline=7, progress=Silent()
+    )
     return {each.student: (each.stage, each.reason) for each in outcomes if isinstance(each, Failed)}
 
 
@@ -156,10 +158,10 @@ def test_healing_asks_for_no_more_quota_than_there_was(cloud: Connection, http: 
     cloud_has(http, routers=9)  # all in use
     heat = Heat(http)
     heat.add("broken", "CREATE_FAILED")
-    planned = plan(cloud, order("broken"), flavor=None, network=None)
+    planned = plan(cloud, order("broken"), image=None, flavor=None, network=None)
     assert [type(action).__name__ for action in planned.actions] == ["Replace"]
     with pytest.raises(PreflightError, match="routers: 1 needed, 0 free"):
-        plan(cloud, order("broken", "new"), flavor=None, network=None)
+        plan(cloud, order("broken", "new"), image=None, flavor=None, network=None)
 
 
 def test_the_younger_of_two_stacks_is_removed(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:

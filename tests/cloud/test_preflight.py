@@ -46,7 +46,20 @@ FLAVORS = [
     flavor("m1.small", 1, 1024, 20),
 ]
 NETWORKS = [{"id": "net1", "name": "public", "router:external": True}]
-IMAGE = {"id": "image1", "name": "demo-26J", "status": "active", "min_disk": 8, "min_ram": 512, "virtual_size": None}
+IMAGE = {
+    "id": "image1",
+    "name": "demo-26J",
+    "status": "active",
+    "min_disk": 8,
+    "min_ram": 512,
+    "virtual_size": None,
+    "created_at": "2026-11-21T10:00:00Z",
+    "provision_course": "demo",
+    "provision_presentation": "26J",
+    "provision_build": "build1",
+    "provision_number": "1",
+    "provision_promoted": "2026-11-21T11:00:00.000000Z",
+}
 NOVA_USED = {"maxTotalInstances": 10, "totalInstancesUsed": 9, "maxTotalCores": 20, "totalCoresUsed": 2,
              "maxTotalRAMSize": 51200, "totalRAMUsed": 1024}  # fmt: skip
 NEUTRON_KEYS = ("network", "subnet", "router", "port", "security_group", "security_group_rule", "floatingip")
@@ -60,6 +73,7 @@ def cloud_has(
     routers: int = 10,
 ) -> None:
     http.get(f"{GLANCE}/v2/images", json={"images": [IMAGE] if images is None else images})
+    http.get(f"{GLANCE}/v2/images/image1", json=IMAGE)
     http.get(f"{NOVA}/flavors/detail", json={"flavors": FLAVORS})
     http.get(f"{NOVA}/limits", json={"limits": {"absolute": NOVA_USED, "rate": []}})
     http.get(f"{NEUTRON}/v2.0/networks", json={"networks": networks})
@@ -69,8 +83,15 @@ def cloud_has(
     http.get(f"{HEAT}/stacks", json={"stacks": []})
 
 
-def check(cloud: Connection, *, flavor: str | None = None, network: str | None = None, machines: int = 1) -> Ground:
-    return check_ground(cloud, COURSE, "26J", flavor=flavor, network=network, machines=machines)
+def check(
+    cloud: Connection,
+    *,
+    image: str | None = None,
+    flavor: str | None = None,
+    network: str | None = None,
+    machines: int = 1,
+) -> Ground:
+    return check_ground(cloud, COURSE, "26J", image=image, flavor=flavor, network=network, machines=machines)
 
 
 def test_a_cloud_that_has_all(cloud: Connection, http: rm.Mocker) -> None:
@@ -84,6 +105,14 @@ def test_a_cloud_that_has_all(cloud: Connection, http: rm.Mocker) -> None:
     )
 
 
+@pytest.mark.parametrize("image", ["demo-26J", "demo-26J:1", "build1", "image1"])
+def test_another_build_can_be_named(cloud: Connection, http: rm.Mocker, image: str) -> None:
+    newer = {**IMAGE, "id": "image2", "created_at": "2026-11-22T10:00:00Z", "provision_number": "2"}
+    newer |= {"provision_build": "build2", "provision_promoted": ""}
+    cloud_has(http, images=[newer, IMAGE])
+    assert check(cloud, image=image).image.id == "image1"
+
+
 def test_nothing_new_asks_for_no_quota(cloud: Connection, http: rm.Mocker) -> None:
     cloud_has(http, routers=0)
     assert check(cloud, machines=0).flavor.name == "m1.small"
@@ -93,6 +122,8 @@ def test_nothing_new_asks_for_no_quota(cloud: Connection, http: rm.Mocker) -> No
     ("there", "asked", "kind", "words"),
     [
         ({"images": []}, {}, NotFoundError, ["no usable image 'demo-26J'"]),
+        ({"images": [{**IMAGE, "provision_promoted": ""}]}, {}, NotFoundError, ["has 1 builds, and none is current"]),
+        ({"images": []}, {"image": "demo-26J:4"}, NotFoundError, ["no usable image 'demo-26J:4'"]),
         ({}, {"flavor": "m9"}, NotFoundError, ["no flavor 'm9'", "m1.small (1 vCPU, 1024 MiB, 20 GiB)"]),
         (
             {},

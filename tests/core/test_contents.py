@@ -66,7 +66,7 @@ def test_the_other_way_round_it_is_the_opposite() -> None:
     ],
 )
 def test_what_is_no_list_of_contents(text: str, words: str) -> None:
-    with pytest.raises(InvalidInputError, match="contents.json is no list of a build's contents") as caught:
+    with pytest.raises(InvalidInputError, match=r"contents\.json is no list of a build's contents") as caught:
         parse_contents(text, "contents.json")
     assert words in caught.value.message
 

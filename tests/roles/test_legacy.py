@@ -26,7 +26,7 @@ def within(machine: Container, script: str) -> str:
 
 
 def ssh(machine: Container, config: Path, script: str) -> str:
-    words = ["nsenter", "--target", str(machine.leader), "--net", "ssh", "-F", config, HOST, "/bin/sh", "-eu"]
+    words = ["nsenter", "--target", str(machine.leader), "--net", "ssh", "-F", str(config), HOST, "/bin/sh", "-eu"]
     return subprocess.run(words, input=script, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
