@@ -13,6 +13,7 @@ from provision.errors import ProvisionError
 # Each where it is defined. Loaded when it is asked for: what one verb needs, the others do not wait for.
 COMMANDS = {
     "lab": "provision.cli.lab",
+    "course": "provision.cli.course",
     "image": "provision.cli.image",
     "cohort": "provision.cli.cohort",
     "ssh": "provision.cli.machine",

@@ -64,6 +64,7 @@ def as_json(found: "Inspection") -> dict[str, object]:
         "filesystems": [{"place": each.place, **asdict(each.filesystem)} for each in found.filesystems],
         "bootloaders": [asdict(each) for each in found.bootloaders],
         "guest": asdict(found.system) if found.system else None,
+        "offers": asdict(found.offers) if found.offers else None,
         "findings": [asdict(finding) for finding in found.findings],
         "not_looked_into": list(found.unread),
     }

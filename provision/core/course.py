@@ -1,34 +1,11 @@
-"""course.toml: what a course's machine is made from and what it needs; every problem is reported at once."""
+"""course.toml: what a course's machine is made from and what it needs. Titles and descriptions are the reference's."""
 
-import re
-import tomllib
-from typing import Annotated, Any, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from provision.errors import InvalidInputError
-
-# No hyphen: course, presentation and student are joined by hyphens, and must come apart again.
-CourseName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,31}$")]
-LoginName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
-Text = Annotated[str, Field(min_length=1, max_length=200)]
-
-_PATTERNS = {
-    r"^[a-z][a-z0-9]{0,31}$": "must be 1 to 32 small letters and digits, a letter first (such as tm351)",
-    r"^[a-z_][a-z0-9_-]{0,31}$": "must be a Linux login name: small letters, digits, _ and -, at most 32",
-}
-
-
-def _beside(value: str) -> str:
-    if not value or value.startswith("/") or ".." in value.split("/"):
-        raise ValueError("must be a path beside course.toml, not absolute and without ..")
-    return value
-
-
-def _ordinary(value: str) -> str:
-    if value == "root":
-        raise ValueError("must be an ordinary user, not root")
-    return value
+from provision.core import values
+from provision.core.values import ApplicationName, BoxFolder, CourseName, Database, HomeFolder, LoginName, Text
 
 
 class _Table(BaseModel):
@@ -36,54 +13,257 @@ class _Table(BaseModel):
 
 
 class CourseTable(_Table):
-    """[course]: who it is."""
+    """Who it is."""
 
-    name: CourseName
-    title: Text
+    name: Annotated[
+        CourseName,
+        Field(
+            title="Name",
+            description="Short name; part of every name on the cloud",
+            examples=["tm351"],
+        ),
+    ]
+    title: Annotated[
+        Text,
+        Field(
+            title="Title", description="The course's name as people read it", examples=["Data management and analysis"]
+        ),
+    ]
 
 
 class Box(_Table):
-    """[box]: the VirtualBox source, made by an executable (called as `BUILD TARGET.box`) or there as a file."""
+    """The VirtualBox source: exactly one of the two."""
 
-    build: Annotated[str, AfterValidator(_beside)] | None = None
-    file: Annotated[str, AfterValidator(_beside)] | None = None
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["build"]}, {"required": ["file"]}]})
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.build is None) == (self.file is None):
-            raise ValueError("needs exactly one of build and file")
-        return self
+    build: Annotated[
+        values.Beside | None,
+        Field(
+            title="Program",
+            description="A program beside this file that makes the box: `BUILD TARGET.box`",
+            examples=["build-box"],
+        ),
+    ] = None
+    file: Annotated[
+        values.Beside | None,
+        Field(
+            title="File",
+            description="A disk beside this file: .box, .ova, .vmdk, .vdi, .qcow2 or raw",
+            examples=["course.box"],
+        ),
+    ] = None
 
 
 class Machine(_Table):
-    """[machine]: the smallest that the course runs on; the flavor is chosen by it. Memory in MiB, disk in GiB."""
+    """The smallest machine that the course runs on; the flavor is chosen by it."""
 
-    vcpus: int = Field(ge=1, le=64)
-    memory_mb: int = Field(ge=256, le=1024 * 1024)
-    disk_gb: int = Field(ge=1, le=4096)
+    vcpus: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=64,
+            title="Processors",
+            description="Virtual processors",
+            examples=[1],
+        ),
+    ]
+    memory_mb: Annotated[
+        int,
+        Field(
+            ge=256,
+            le=1024 * 1024,
+            title="Memory",
+            description="Memory in MiB",
+            examples=[2048],
+        ),
+    ]
+    disk_gb: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=4096,
+            title="Disk",
+            description="Disk in GiB",
+            examples=[10],
+        ),
+    ]
 
 
 class User(_Table):
-    """[user]: the account in which a student works."""
+    """The account in which a student works."""
 
-    name: Annotated[LoginName, AfterValidator(_ordinary)]
-    group: Annotated[LoginName, AfterValidator(_ordinary)]
+    name: Annotated[
+        LoginName,
+        Field(
+            title="Name",
+            description="Login name; its home is /home/NAME",
+            examples=["student"],
+        ),
+    ]
+    group: Annotated[
+        LoginName,
+        Field(
+            title="Group",
+            description="Group, made if it is not there",
+            examples=["student"],
+        ),
+    ]
+    folders: Annotated[
+        tuple[HomeFolder, ...],
+        Field(
+            strict=False,
+            min_length=1,
+            title="Folders",
+            description="Folders in the home, made again before each start when they are gone; the first is Jupyter's",
+        ),
+    ] = ("notebooks",)
+    content: Annotated[
+        BoxFolder,
+        Field(title="Content", description="Folder of the box that is copied once into the first folder, if it exists"),
+    ] = "/home/vagrant/notebooks"
+
+
+class Public(_Table):
+    """How the machine is seen from outside."""
+
+    tls: Annotated[
+        Literal["none", "own"],
+        Field(
+            title="TLS",
+            description='"none" is plain HTTP, and the student\'s page says so; "own" is HTTPS with a certificate that'
+            " each machine makes for itself, until it is given another",
+            examples=["none"],
+        ),
+    ]
+    name: Annotated[
+        values.HostName | None,
+        Field(
+            title="Name",
+            description="The public host name, if there is one: it is in the machine's certificate",
+            examples=["tm351.example.ac.uk"],
+        ),
+    ] = None
 
 
 class Jupyter(_Table):
-    """[jupyter]: pip requirements installed beside JupyterLab."""
+    """JupyterLab, which every machine has."""
 
-    packages: tuple[Text, ...] = Field(default=(), strict=False)
+    packages: Annotated[
+        tuple[values.Requirement, ...],
+        Field(strict=False, title="Packages", description="pip requirements installed beside JupyterLab"),
+    ] = ()
+    idle_minutes: Annotated[
+        int,
+        Field(ge=1, le=10080, title="Idle minutes", description="A kernel idle for so long is ended, a busy one never"),
+    ] = 60
+
+
+class Nbdime(_Table):
+    """Pages that show how two notebooks differ, at /nbdime/. The table's presence turns it on."""
+
+
+class OpenRefine(_Table):
+    """OpenRefine, at /openrefine/. The table's presence turns it on; projects are in the home's openrefine-projects."""
+
+    memory_mb: Annotated[
+        int, Field(ge=256, le=64 * 1024, title="Memory", description="Java's heap in MiB; it needs some 400 more")
+    ] = 512
+
+
+class PostgreSQL(_Table):
+    """PostgreSQL on the machine alone. The course's user has a role of its own name and needs no password."""
+
+    databases: Annotated[
+        tuple[Database, ...],
+        Field(
+            strict=False,
+            min_length=1,
+            title="Databases",
+            description="Databases that the course's user owns",
+            examples=[["course"]],
+        ),
+    ]
+
+
+class Application(_Table):
+    """A further web application that listens on 127.0.0.1, served at /NAME/ behind Jupyter's login; any number."""
+
+    name: Annotated[
+        ApplicationName,
+        Field(
+            title="Name",
+            description="It is served at /NAME/",
+            examples=["docs"],
+        ),
+    ]
+    title: Annotated[
+        Text,
+        Field(
+            title="Title",
+            description="What people call it",
+            examples=["Course documents"],
+        ),
+    ]
+    port: Annotated[
+        values.Port,
+        Field(
+            title="Port",
+            description="Its port on 127.0.0.1; it is served at /proxy/PORT/ too",
+            examples=[8000],
+        ),
+    ]
+    command: Annotated[
+        values.Command | None,
+        Field(
+            title="Command",
+            description="How systemd starts it as the course's user, without a shell; it stays in the foreground."
+            " Without a command it is the box's own service",
+            examples=["/usr/bin/python3 -m http.server --bind 127.0.0.1 8000"],
+        ),
+    ] = None
+
+
+class Offline(_Table):
+    """What a machine can do with no route out."""
+
+    packages: Annotated[
+        tuple[values.Requirement, ...],
+        Field(strict=False, title="Packages", description="pip requirements that can be installed with no network"),
+    ] = ()
+    data: Annotated[
+        BoxFolder | None,
+        Field(
+            title="Data",
+            description="Folder of the box that is served read-only at /data/ behind the login",
+            examples=["/srv/course-data"],
+        ),
+    ] = None
+    proxy: Annotated[
+        values.ProxyURL | None,
+        Field(
+            title="Proxy",
+            description="The faculty's HTTP proxy, if it has one; it decides what is let through",
+            examples=["http://proxy.example.ac.uk:3128"],
+        ),
+    ] = None
 
 
 class Course(_Table):
-    """A whole course.toml."""
+    """What a course's machine is made from and what it needs."""
 
-    course: CourseTable
-    box: Box
-    machine: Machine
-    user: User
-    jupyter: Jupyter = Jupyter()
+    model_config = ConfigDict(title="course.toml")
+
+    course: Annotated[CourseTable, Field(title="Course")]
+    box: Annotated[Box, Field(title="Box")]
+    machine: Annotated[Machine, Field(title="Machine")]
+    user: Annotated[User, Field(title="User")]
+    public: Annotated[Public, Field(title="Public port")]
+    jupyter: Annotated[Jupyter, Field(title="JupyterLab")] = Jupyter()
+    nbdime: Annotated[Nbdime | None, Field(title="nbdime")] = None
+    openrefine: Annotated[OpenRefine | None, Field(title="OpenRefine")] = None
+    postgresql: Annotated[PostgreSQL | None, Field(title="PostgreSQL")] = None
+    application: Annotated[tuple[Application, ...], Field(strict=False, title="Applications")] = ()
+    offline: Annotated[Offline, Field(title="Offline")] = Offline()
 
     @property
     def name(self) -> str:
@@ -95,56 +275,7 @@ class Course(_Table):
         """The course's name as people read it."""
         return self.course.title
 
-
-def parse_course(text: str, place: str) -> Course:
-    """The course that `text` describes; `place` names it in messages. Raises InvalidInputError with every problem."""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    try:
-        return Course.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as exc:
-        raise InvalidInputError(f"{place} is not valid TOML.", problems=(str(exc),)) from exc
-    except ValidationError as exc:
-        lines = _key_lines(text)
-        problems = tuple(_problem(dict(error), lines) for error in exc.errors(include_url=False))
-        raise InvalidInputError(f"{place} has {_count(problems)}.", problems=problems) from exc
-
-
-def _count(problems: tuple[str, ...]) -> str:
-    return "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-
-
-def _problem(error: dict[str, Any], lines: dict[str, int]) -> str:
-    key = ".".join(str(part) for part in error["loc"] if isinstance(part, str))
-    line = lines.get(key) or lines.get(key.rpartition(".")[0])
-    return (f"line {line}: " if line else "") + f"{key}: {_words(error)}"
-
-
-def _words(error: dict[str, Any]) -> str:
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "missing":
-        return "is missing"
-    if kind == "extra_forbidden":
-        return "is not a key that course.toml knows"
-    if kind == "string_pattern_mismatch":
-        return f"{_PATTERNS[context['pattern']]}, not {error['input']!r}"
-    if kind == "value_error":
-        return str(context["error"])
-    message = str(error["msg"]).replace("Input should", "should", 1).replace("valid tuple", "list")
-    return f"{message}, not {error['input']!r}"
-
-
-_TABLE = re.compile(r"^\s*\[\s*([\w.-]+)\s*\]")
-_KEY = re.compile(r"^\s*([\w-]+)\s*=")
-
-
-def _key_lines(text: str) -> dict[str, int]:
-    """The line (from 1) of each `table` and `table.key`, as far as plain TOML shows them."""
-    lines: dict[str, int] = {}
-    table = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _TABLE.match(line):
-            table = header[1]
-            lines.setdefault(table, number)
-        elif key := _KEY.match(line):
-            lines.setdefault(f"{table}.{key[1]}".lstrip("."), number)
-    return lines
+    @property
+    def scheme(self) -> str:
+        """How its machines are addressed: "http" or "https"."""
+        return "http" if self.public.tls == "none" else "https"

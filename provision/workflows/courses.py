@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from provision.core.course import Course, parse_course
+from provision.core.course import Course
+from provision.core.course_file import parse_course
 from provision.core.naming import cohort_name
 from provision.core.roster import Student, parse_roster
 from provision.errors import InvalidInputError, NotFoundError

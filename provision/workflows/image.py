@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from provision.core.course import Course
 from provision.core.naming import image_name
+from provision.core.variables import role_variables
 from provision.disks.extents import watched
 from provision.disks.formats.raw import read_raw
 from provision.disks.resize.mount import Mounted, mounted, release
@@ -179,21 +180,6 @@ def _devices(disk: Mounted) -> tuple[tuple[Path, str], ...]:
         (disk.partition, str(disk.partition)),
         (disk.partition, f"/dev/disk/by-uuid/{disk.uuid}"),
     )
-
-
-def role_variables(course: Course) -> dict[str, object]:
-    """What the roles are told of a course."""
-    name, group = course.user.name, course.user.group
-    return {
-        "course_user_name": name,
-        "course_user_group": group,
-        "jupyter_user": name,
-        "jupyter_group": group,
-        "jupyter_packages": list(course.jupyter.packages),
-        "first_boot_user": name,
-        "first_boot_group": group,
-        "ssh_keys_allowed_users": [name],
-    }
 
 
 def _finish(course: Course, build: str, source_sha256: str, size: int, work: Path, progress: Progress) -> None:

@@ -18,6 +18,7 @@ from provision.errors import InvalidInputError
 from provision.guests.doctor import diagnose
 from provision.guests.files import lines
 from provision.guests.findings import Finding
+from provision.guests.offers import Offers, read_offers
 from provision.guests.system import System
 from provision.progress import Phase, Progress, amount
 
@@ -49,6 +50,7 @@ class Inspection:
     filesystems: tuple[Held, ...]
     bootloaders: tuple[Bootloader, ...]
     system: System | None
+    offers: Offers | None
     findings: tuple[Finding, ...]
     unread: tuple[str, ...]
 
@@ -74,7 +76,7 @@ def inspect_image(path: Path, progress: Progress, *, form: str | None = None) ->
         held = [Held(area.place, area.size, read_filesystem(area.pread, area.size)) for area in areas]
         bootloaders = read_bootloaders(view, table)
         with progress.phase("Looking into the guest") as phase:
-            system, findings = _examine(areas, held, unread, phase)
+            system, offers, findings = _examine(areas, held, unread, phase)
             phase.result(f"{len(findings)} findings")
     return Inspection(
         file=source.name,
@@ -87,6 +89,7 @@ def inspect_image(path: Path, progress: Progress, *, form: str | None = None) ->
         filesystems=tuple(each for each in held if each.filesystem.kind),
         bootloaders=bootloaders,
         system=system,
+        offers=offers,
         findings=findings,
         unread=tuple(unread),
     )
@@ -146,15 +149,15 @@ def guest_files(path: Path) -> Iterator[Tree | None]:
 
 def _examine(
     areas: list[_Area], held: list[Held], unread: list[str], phase: Phase
-) -> tuple[System | None, tuple[Finding, ...]]:
+) -> tuple[System | None, Offers | None, tuple[Finding, ...]]:
     """The guest on those areas, and what is wrong with it."""
     tree = _tree(areas, held, unread)
     if tree is None:
         unread.append("the guest: no filesystem that is read here holds an operating system")
-        return None, ()
+        return None, None, ()
     system, diagnosis = diagnose(tree, phase.note)
     unread.extend(diagnosis.unread)
-    return system, diagnosis.findings
+    return system, _offers(tree, unread), diagnosis.findings
 
 
 def _tree(areas: list[_Area], held: list[Held], unread: list[str]) -> Tree | None:
@@ -168,6 +171,14 @@ def _tree(areas: list[_Area], held: list[Held], unread: list[str]) -> Tree | Non
             unread.append(f"{area.place}: the files of {kind} are not read here")
     root = next((place for place, filesystem in filesystems.items() if _is_root(filesystem, place, unread)), None)
     return Tree(_mounts(filesystems, root, held, unread)) if root else None
+
+
+def _offers(tree: Tree, unread: list[str]) -> Offers | None:
+    try:
+        return read_offers(tree)
+    except InvalidInputError as exc:
+        unread.append(f"what it offers: {exc.message}")
+        return None
 
 
 def _is_root(filesystem: Ext4, place: str, unread: list[str]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from provision.core.course import Course
 from provision.core.report import Proved
+from provision.core.variables import role_variables
 from provision.disks.resize.mount import mounted
 from provision.errors import ProvisionError
 from provision.guests.access import Access
@@ -37,7 +38,6 @@ from provision.paths import cache_home, write_private
 from provision.process import run
 from provision.progress import Phase, Progress
 from provision.workflows.crew import Crew, Results, next_result
-from provision.workflows.image import role_variables
 
 UNCLAIMED, STUDENT = "unclaimed", "student"  # the machines, whose folders have these names
 SECOND_RUN = "Ansible changes nothing"

@@ -8,7 +8,7 @@ from openstack.connection import Connection
 
 from provision.cloud.compute import Size, choose_flavor
 from provision.cloud.network import choose_external_network, observe_leftovers
-from provision.core.course import parse_course
+from provision.core.course_file import parse_course
 from provision.errors import InvalidInputError, NotFoundError, PreflightError, ProvisionError
 from provision.workflows.preflight import Ground, check_ground
 
@@ -28,6 +28,8 @@ disk_gb = 5
 [user]
 name = "student"
 group = "student"
+[public]
+tls = "none"
 """,
     "course.toml",
 )

@@ -25,6 +25,8 @@ disk_gb = 5
 [user]
 name = "student"
 group = "student"
+[public]
+tls = "none"
 """
 ADA, BOB = Student("s1", "Ada, née Byron", "ada@x.org"), Student("s2", "Bob", "bob@x.org")
 

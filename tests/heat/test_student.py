@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from provision.core.capacity import PER_STUDENT
-from provision.core.course import parse_course
+from provision.core.course_file import parse_course
 from provision.core.naming import cohort_tag
 from provision.core.roster import Student
 from provision.guests.credentials import jupyter_hash
@@ -56,7 +56,7 @@ def test_every_template_is_described_constrained_and_whole(path: Path) -> None:
 def test_the_code_sends_what_the_template_takes(template: dict[str, Any], tmp_path: Path) -> None:
     course = parse_course(
         '[course]\nname="demo"\ntitle="D"\n[box]\nfile="x"\n[machine]\nvcpus=1\nmemory_mb=512\ndisk_gb=5\n'
-        '[user]\nname="student"\ngroup="student"\n',
+        '[user]\nname="student"\ngroup="student"\n[public]\ntls="none"\n',
         "course.toml",
     )
     student = Student("s001", "Ada Lovelace", "ada@example.org", (KEY,))

@@ -157,6 +157,7 @@ def test_json_has_every_key(tmp_path: Path) -> None:
         "filesystems",
         "bootloaders",
         "guest",
+        "offers",
         "findings",
         "not_looked_into",
     ]

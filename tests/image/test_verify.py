@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from provision.core.course import parse_course
+from provision.core.course_file import parse_course
 from provision.errors import InvalidInputError, NotFoundError
 from provision.guests.proofs import Expected
 from provision.progress import Silent
@@ -36,6 +36,8 @@ disk_gb = 4
 [user]
 name = "student"
 group = "student"
+[public]
+tls = "none"
 """
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from provision.core.variables import role_variables
 from provision.guests.credentials import jupyter_hash, new_key_pair
 from provision.guests.lending import lend
 from provision.guests.playbooks import Played, play
 from provision.guests.tree import HOST, opened_tree, release_of, ssh_settings
 from provision.paths import cache_home
 from provision.workflows.courses import read_course
-from provision.workflows.image import role_variables
 
 MARKER = "not-to-be-left-behind"
 PASSWORD = "bcdf-ghjk-mnpq-rtvw"
