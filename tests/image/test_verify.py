@@ -36,6 +36,8 @@ disk_gb = 4
 [user]
 name = "student"
 group = "student"
+[public]
+tls = "none"
 """
 
 
