@@ -1,4 +1,4 @@
-"""Builds on the real Glance: published twice, compared, promoted, rolled back, pruned. Small disks, which never boot."""
+"""Builds on the real Glance: published, compared, promoted, rolled back, pruned. Small disks, which never boot."""
 
 import hashlib
 import json
