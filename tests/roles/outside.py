@@ -32,10 +32,15 @@ class Outside:
 
     namespace: str
 
+    @property
+    def way(self) -> tuple[str, ...]:
+        """What a command line starts with that is to run there."""
+        return ("ip", "netns", "exec", self.namespace)
+
     def reached(self, ports: tuple[int, ...]) -> set[int]:
         """Which of the container's ports accept a connection from here."""
         code = CONNECT.format(address=THERE, ports=ports)
-        words = ["ip", "netns", "exec", self.namespace, sys.executable, "-c", code]
+        words = [*self.way, sys.executable, "-c", code]
         done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
         return set(map(int, done.stdout.split()))
 
@@ -66,7 +71,8 @@ def listening(way: tuple[str, ...], ports: tuple[int, ...]) -> Iterator[None]:
     command = [*way, sys.executable, "-c", LISTEN.format(ports=ports)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        assert server.stdout and server.stdout.readline() == "ready\n"
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
         yield
     finally:
         server.kill()

@@ -17,11 +17,10 @@ def test_neighbours_reach_ssh_and_the_public_port_alone(applied: Applied) -> Non
 
 
 def test_metadata_is_for_root_alone(applied: Applied) -> None:
-    with booted(applied.root) as machine, outside(machine) as neighbour:
-        with listening(("ip", "netns", "exec", neighbour.namespace), (80,)):
-            assert metadata_for(machine, "root") == "80"
-            assert metadata_for(machine, "student") == ""
-            assert metadata_for(machine, "www-data") == ""
+    with booted(applied.root) as machine, outside(machine) as cloud, listening(cloud.way, (80,)):
+        assert metadata_for(machine, "root") == "80"
+        assert metadata_for(machine, "student") == ""
+        assert metadata_for(machine, "www-data") == ""
 
 
 def metadata_for(machine: Container, user: str) -> str:

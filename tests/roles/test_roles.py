@@ -4,8 +4,6 @@ import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.roles.conftest import MARKER, PASSWORD, Applied
 from tests.roles.container import booted
 from tests.roles.units import unhardened
