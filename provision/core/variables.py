@@ -20,7 +20,7 @@ def role_variables(course: Course) -> dict[str, object]:
         "offline_packages": list(course.offline.packages),
         "offline_data": course.offline.data or "",
         "offline_proxy": course.offline.proxy or "",
-        "hardening_port": HTTP_PORT if course.public.tls == "none" else HTTPS_PORT,
+        "hardening_ports": [HTTP_PORT] if course.public.tls == "none" else [HTTP_PORT, HTTPS_PORT],
     }
 
 

@@ -173,7 +173,11 @@ def test_what_the_roles_are_told() -> None:
     assert told["application_list"] == [{**docs, "command": "/usr/bin/python3 -m http.server 8000"}, shiny]
     assert told["course_user_folders"] == ["notebooks", "work/own", "openrefine-projects"]
     assert (told["jupyter_folder"], told["openrefine_memory_mb"]) == ("/home/oustudent/notebooks", 700)
-    assert (told["hardening_port"], told["nginx_proxy_tls"], told["postgresql_databases"]) == (443, "own", ["tm351"])
+    assert (told["hardening_ports"], told["nginx_proxy_tls"], told["postgresql_databases"]) == (
+        [80, 443],
+        "own",
+        ["tm351"],
+    )
     assert (told["offline_data"], told["nginx_proxy_data"]) == ("/srv/course-data", "/srv/course-data")
 
 
@@ -182,7 +186,7 @@ def test_what_is_left_out_is_off() -> None:
     told = role_variables(parse_course(least, "course.toml"))
     assert (told["nbdime_enabled"], told["openrefine_enabled"], told["postgresql_databases"]) == (False, False, [])
     assert (told["nginx_proxy_applications"], told["application_list"], told["nginx_proxy_name"]) == ([], [], "")
-    assert (told["hardening_port"], told["offline_proxy"], told["offline_data"]) == (80, "", "")
+    assert (told["hardening_ports"], told["offline_proxy"], told["offline_data"]) == ([80], "", "")
 
 
 def paths(value: Any, here: Path = ()) -> set[Path]:

@@ -20,6 +20,7 @@ from provision.paths import cache_home
 from provision.workflows.courses import read_course
 
 MARKER = "not-to-be-left-behind"
+WHEEL = "openpyxl"  # it depends on another one
 PASSWORD = "bcdf-ghjk-mnpq-rtvw"
 PACKAGES = "systemd-sysv,dbus,udev,openssh-server,python3-venv,python3-packaging,iproute2,netbase,ca-certificates,sudo"
 VAGRANT = """
@@ -30,8 +31,12 @@ echo 'PasswordAuthentication yes' >/etc/ssh/sshd_config.d/vagrant.conf
 mkdir /home/vagrant/notebooks
 echo '{}' >/home/vagrant/notebooks/welcome.ipynb
 printf '[Service]\\nExecStart=/bin/false\\n[Install]\\nWantedBy=multi-user.target\\n' \
-  >/etc/systemd/system/jupyter-notebook.service
-systemctl enable jupyter-notebook.service
+  | tee /etc/systemd/system/jupyter-notebook.service >/lib/systemd/system/rpcbind.service
+systemctl enable jupyter-notebook.service rpcbind.service
+useradd --create-home keeper
+mkdir /home/keeper/.ssh
+printf '%s\\n' 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1YdxBpNlzxDqfJyw/QKow1F+wvG9hXGoqiysfJOn5Y vagrant' \
+  'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdmZQ== keeper' >/home/keeper/.ssh/authorized_keys
 : >/etc/machine-id
 """
 
@@ -76,7 +81,7 @@ def applied(plain_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Appli
     subprocess.run(["tar", "--extract", "--file", plain_tree, "--directory", root, "--exclude=./dev/*"], check=True)
     with marked(work, wheels):
         lent = lend(lent_folder, cache_home() / "packages", release_of(root).codename)
-    variables = role_variables(read_course("demo")[0])
+    variables = {**role_variables(read_course("demo")[0]), "offline_packages": [WHEEL]}
     with opened_tree(root, lent) as tree:
         tree.run_script(VAGRANT, deadline=60)
         with ssh_settings(tree, keys) as config:
