@@ -15,7 +15,9 @@ from urllib3.exceptions import InsecureRequestWarning
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-REQUEST_TIMEOUT = 30.0  # seconds; an emulated guest answers its first requests slowly
+# Seconds; an emulated guest that starts several things at once answers slowly.
+CONNECT_TIMEOUT = 30.0
+ANSWER_TIMEOUT = 120.0
 
 
 class JupyterError(Exception):
@@ -72,7 +74,11 @@ class Jupyter:
         """What the server answers at `path`. Raises JupyterError if it does not."""
         try:
             # Said each time: a bundle in the environment would outvote what the session says.
-            said = {"timeout": REQUEST_TIMEOUT, "verify": self.trusted and self.http.verify, **options}
+            said = {
+                "timeout": (CONNECT_TIMEOUT, ANSWER_TIMEOUT),
+                "verify": self.trusted and self.http.verify,
+                **options,
+            }
             return self.http.request(method, self.url + path, **said)
         except requests.RequestException as exc:
             raise JupyterError(f"{method} /{path} failed: {exc}") from exc
@@ -97,7 +103,7 @@ class Jupyter:
         url = f"{self.url.replace('http', 'ws', 1)}{path}"
         context = _untrusting() if url.startswith("wss") and not self.trusted else None
         try:
-            with connect(url, ssl=context, additional_headers=headers, open_timeout=REQUEST_TIMEOUT) as socket:
+            with connect(url, ssl=context, additional_headers=headers, open_timeout=ANSWER_TIMEOUT) as socket:
                 yield socket
         except (OSError, WebSocketException) as exc:
             raise JupyterError(f"the websocket of /{path} failed: {exc or type(exc).__name__}") from exc

@@ -28,6 +28,7 @@ APPLICATIONS = (
 )
 VARIABLES: Mapping[str, object] = {
     "course_user_name": "student",
+    "course_user_folders": ["notebooks", "work/own", "openrefine-projects"],
     "course_user_group": "student",
     "jupyter_user": "student",
     "jupyter_group": "student",
