@@ -16,8 +16,8 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 # Seconds; an emulated guest that starts several things at once answers slowly.
-CONNECT_TIMEOUT = 30.0
 ANSWER_TIMEOUT = 120.0
+TIMEOUTS = (30.0, ANSWER_TIMEOUT)  # to connect, and to be answered
 
 
 class JupyterError(Exception):
@@ -75,7 +75,7 @@ class Jupyter:
         try:
             # Said each time: a bundle in the environment would outvote what the session says.
             said = {
-                "timeout": (CONNECT_TIMEOUT, ANSWER_TIMEOUT),
+                "timeout": TIMEOUTS,
                 "verify": self.trusted and self.http.verify,
                 **options,
             }
