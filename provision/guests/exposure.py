@@ -168,14 +168,14 @@ def _open_units(files: Files) -> Iterator[tuple[str, str, str]]:
                     break
 
 
-def _listens(service: str, path: str, words: str, fixed: bool) -> Finding:
+def _listens(service: str, path: str, words: str, replaced: bool) -> Finding:
     return Finding(
         "listens_everywhere",
         SERIOUS,
         f"{service} listens on all addresses {words}: who reaches the machine reaches it, and it may ask no password.",
         (path,),
-        fixed,
-        "It is replaced or removed." if fixed else "It is left as it is. Let it listen on 127.0.0.1 in the box.",
+        True,
+        "It is replaced or removed." if replaced else "It stays, and the firewall lets nobody else reach it.",
     )
 
 

@@ -165,15 +165,15 @@ FAULTS: list[tuple[Files, list[tuple[str, str, bool]]]] = [
     ),
     (
         unit("openrefine.service", "/opt/refine \\\n -i 0.0.0.0 -p 3333"),
-        [("listens_everywhere", "/etc/systemd/system/openrefine.service", False)],
+        [("listens_everywhere", "/etc/systemd/system/openrefine.service", True)],
     ),
-    (unit("a.service", "/usr/bin/a --ip '*'"), [("listens_everywhere", "/etc/systemd/system/a.service", False)]),
-    (unit("a.service", "/usr/bin/a -b [::]:80"), [("listens_everywhere", "/etc/systemd/system/a.service", False)]),
-    (unit("a.service", "/usr/bin/a --bind_ip_all"), [("listens_everywhere", "/etc/systemd/system/a.service", False)]),
+    (unit("a.service", "/usr/bin/a --ip '*'"), [("listens_everywhere", "/etc/systemd/system/a.service", True)]),
+    (unit("a.service", "/usr/bin/a -b [::]:80"), [("listens_everywhere", "/etc/systemd/system/a.service", True)]),
+    (unit("a.service", "/usr/bin/a --bind_ip_all"), [("listens_everywhere", "/etc/systemd/system/a.service", True)]),
     (unit("a.service", "/usr/bin/a --ip=127.0.0.1 10.0.0.0.0 a*b"), []),
     (
         {**unit("a.service", "/usr/bin/a 0.0.0.0"), f"{UNIT}/a.service": Link("nowhere")},
-        [("listens_everywhere", "/etc/systemd/system/a.service", False)],
+        [("listens_everywhere", "/etc/systemd/system/a.service", True)],
     ),
     ({"/etc/systemd/system/a.service": b"[Service]\nExecStart=/usr/bin/a 0.0.0.0\n"}, []),  # not enabled
     (
@@ -186,17 +186,17 @@ FAULTS: list[tuple[Files, list[tuple[str, str, bool]]]] = [
     ),
     (
         {"/etc/postgresql/15/main/postgresql.conf": b"listen_addresses = 'localhost, *'\n"},
-        [("listens_everywhere", "/etc/postgresql/15/main/postgresql.conf", False)],
+        [("listens_everywhere", "/etc/postgresql/15/main/postgresql.conf", True)],
     ),
-    ({"/etc/mongod.conf": b"net:\n  bindIp: 127.0.0.1,0.0.0.0\n"}, [("listens_everywhere", "/etc/mongod.conf", False)]),
-    ({"/etc/redis/redis.conf": b"bind 127.0.0.1 0.0.0.0\n"}, [("listens_everywhere", "/etc/redis/redis.conf", False)]),
+    ({"/etc/mongod.conf": b"net:\n  bindIp: 127.0.0.1,0.0.0.0\n"}, [("listens_everywhere", "/etc/mongod.conf", True)]),
+    ({"/etc/redis/redis.conf": b"bind 127.0.0.1 0.0.0.0\n"}, [("listens_everywhere", "/etc/redis/redis.conf", True)]),
     (
         {"/etc/mysql/mariadb.conf.d/50-server.cnf": b"[mysqld]\nbind-address = 0.0.0.0\n"},
-        [("listens_everywhere", "/etc/mysql/mariadb.conf.d/50-server.cnf", False)],
+        [("listens_everywhere", "/etc/mysql/mariadb.conf.d/50-server.cnf", True)],
     ),
     (
         {"/home/joe/.jupyter/jupyter_notebook_config.py": b"c.NotebookApp.ip = '*'\n"},
-        [("listens_everywhere", "/home/joe/.jupyter/jupyter_notebook_config.py", False)],
+        [("listens_everywhere", "/home/joe/.jupyter/jupyter_notebook_config.py", True)],
     ),
     (
         {"/home/vagrant/.jupyter/jupyter_server_config.json": b'{\n "ServerApp": {\n  "ip": ""\n }\n}'},
