@@ -16,7 +16,7 @@ AGAIN = "Fetch or export it again."
 GZIP_MAGIC = b"\x1f\x8b"
 _READ, _FIRST = 2**18, 2**12  # bytes of a gzip file fed to zlib at once; after the beginning of a member, fewer
 _KEPT = 3 * 2**19  # bytes of output kept behind the furthest place that was read: a batch, and some
-_STEP = 2**25  # bytes of output between two points from which it can be read again, at first
+_STEP = 2**27  # bytes of output between two points from which it can be read again, at first
 _POINTS = 256  # of which each takes about 40 KiB of memory; of more, every second is forgotten
 _BOMB_FREE, _BOMB_RATIO = 2**30, 200  # an archive may inflate to 1 GiB, then to 200 times what was read of it
 
@@ -93,7 +93,7 @@ def beyond(window: Window, place: int, length: int) -> InvalidInputError:
 
 
 class _Inflated:
-    """A gzip file's content. Reading forward costs one pass; behind it, some 32 MiB are inflated again."""
+    """A gzip file's content. Reading forward costs one pass; behind it, some 128 MiB are inflated again."""
 
     def __init__(self, name: str, file: int) -> None:
         self.name, self.file, self.length = name, file, os.fstat(file).st_size
