@@ -4,6 +4,7 @@ import os
 import stat
 import zlib
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -98,7 +99,8 @@ class _Inflated:
     def __init__(self, name: str, file: int) -> None:
         self.name, self.file, self.length = name, file, os.fstat(file).st_size
         self.fed, self.feed, self.inflate, self.done = 0, _FIRST, zlib.decompressobj(31), False
-        self.start, self.kept = 0, bytearray()  # `kept` is the content from `start` on
+        self.start, self.end = 0, 0  # of the content that is kept, in pieces
+        self.kept: deque[bytes] = deque()
         self.points, self.step = [(0, 0, self.inflate.copy())], _STEP
 
     def pread(self, place: int, length: int) -> bytes:
@@ -107,12 +109,14 @@ class _Inflated:
             self._begin_at(known)
         while self.end < place + length and self._more(place):
             pass
-        return bytes(memoryview(self.kept)[place - self.start : place - self.start + length])
+        return b"".join(self._kept(place, place + length))
 
-    @property
-    def end(self) -> int:
-        """Where the content ends that was read up to now."""
-        return self.start + len(self.kept)
+    def _kept(self, place: int, end: int) -> Iterator[memoryview]:
+        start = self.start
+        for piece in self.kept:
+            if start < end and start + len(piece) > place:
+                yield memoryview(piece)[max(0, place - start) : end - start]
+            start += len(piece)
 
     def finish(self) -> None:
         """Read what is left, up to the checksum at the end of the file."""
@@ -120,8 +124,9 @@ class _Inflated:
             pass
 
     def _begin_at(self, known: int) -> None:
-        start, self.fed, point = self.points[known]
-        self.inflate, self.done, self.start, self.kept = point.copy(), False, start, bytearray()
+        self.start, self.fed, point = self.points[known]
+        self.inflate, self.done, self.end = point.copy(), False, self.start
+        self.kept.clear()
 
     def _more(self, wanted: int) -> bool:
         """Inflate some more, dropping what lies further than `_KEPT` before `wanted`; False at the end."""
@@ -131,9 +136,13 @@ class _Inflated:
             self._remember()
         packed = self.inflate.unconsumed_tail or self._feed()
         try:
-            self.kept += self.inflate.decompress(packed, 4 * _READ)
+            piece = self.inflate.decompress(packed, 4 * _READ)
         except zlib.error as exc:
             raise InvalidInputError(f"{self.name} is damaged near byte {self.fed}: {exc}.", hint=AGAIN) from exc
+        self.end += len(piece)
+        if self.kept and len(self.kept[-1]) < _FIRST:  # else a file of tiny members has millions of pieces
+            piece = self.kept.pop() + piece
+        self.kept.append(piece)
         self._turn_over(bool(packed))
         self._drop(wanted)
         return True
@@ -177,10 +186,8 @@ class _Inflated:
         self.done = True
 
     def _drop(self, wanted: int) -> None:
-        surplus = min(len(self.kept) - 2 * _KEPT, wanted - self.start - _KEPT)
-        if surplus >= _KEPT:  # a little each time would move the rest each time
-            del self.kept[:surplus]
-            self.start += surplus
+        while self.kept and self.start + len(self.kept[0]) <= wanted - _KEPT:
+            self.start += len(self.kept.popleft())
 
 
 @dataclass(frozen=True)
