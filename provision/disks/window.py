@@ -15,7 +15,7 @@ from provision.errors import InvalidInputError
 
 AGAIN = "Fetch or export it again."
 GZIP_MAGIC = b"\x1f\x8b"
-_READ, _FIRST = 2**18, 2**12  # bytes of a gzip file fed to zlib at once; after the beginning of a member, fewer
+_READ, _FIRST = 2**16, 2**12  # bytes of a gzip file fed to zlib at once; after the beginning of a member, fewer
 _KEPT = 3 * 2**19  # bytes of output kept behind the furthest place that was read: a batch, and some
 _STEP = 2**27  # bytes of output between two points from which it can be read again, at first
 _POINTS = 256  # of which each takes about 40 KiB of memory; of more, every second is forgotten
