@@ -16,6 +16,7 @@ def role_variables(course: Course) -> dict[str, object]:
         "nginx_proxy_tls": course.public.tls,
         "nginx_proxy_name": course.public.name or "",
         "nginx_proxy_applications": _proxied(course),
+        "nginx_proxy_databases": course.postgresql is not None,
         "nginx_proxy_data": course.offline.data or "",
         "offline_packages": list(course.offline.packages),
         "offline_data": course.offline.data or "",

@@ -7,7 +7,7 @@ SEVERITIES = (CRITICAL, SERIOUS, MINOR)  # it does not start or cannot be reache
 
 # What the roles remove; a test compares it with their defaults.
 REMOVED_USERS = ("vagrant",)
-REPLACED_UNITS = ("jupyter-notebook.service",)
+REPLACED_UNITS = ("jupyter-lab.service", "jupyter-notebook.service", "jupyterhub.service", "jupyterlab.service")
 
 
 @dataclass(frozen=True)

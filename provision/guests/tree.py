@@ -57,13 +57,13 @@ class Tree:
 @contextmanager
 def opened_tree(root: Path, lent: Lent, devices: Sequence[tuple[Path, str]] = ()) -> Iterator[Tree]:
     """A tree to bake. The mount points that lending makes in it are removed when the context is left."""
-    made = tuple(path for _, there, _ in lent.mounts for path in _missing(root, there))
+    made = {path for _, there, _ in lent.mounts for path in _missing(root, there)}
     tree = Tree(root, lent, tuple(devices))
     try:
         tree.run_script(f"ln -sf ..{RESOLVER} /etc/resolv.conf", deadline=60)
         yield tree
     finally:
-        for path in reversed(made):
+        for path in sorted(made, key=lambda path: len(path.parts), reverse=True):
             _remove_empty(path)
 
 

@@ -26,6 +26,10 @@ def ensure_box(course: Course, folder: Path, progress: Progress) -> Path:
     if course.box.file or box.exists():
         return box
     script = folder / str(course.box.build)
+    if not script.exists():
+        raise InvalidInputError(
+            f"{script}, which [box] build names, is not there.", hint="Name the box itself: [box] file, or --box FILE."
+        )
     if not os.access(script, os.X_OK):
         raise InvalidInputError(f"{script} is no program that can be run.", hint=f"chmod +x {script}")
     box.parent.mkdir(parents=True, exist_ok=True)

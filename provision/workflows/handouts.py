@@ -97,8 +97,8 @@ def public_key_file(folder: Path, student: str) -> Path:
     return folder / "keys" / f"{student}.pub"
 
 
-def access_to(handout: Handout, folder: Path, address: str, stack: Stack) -> Access:
-    """The student's own way in, as the handout says it."""
+def access_to(handout: Handout, folder: Path, address: str, stack: Stack, *, tls: bool = False) -> Access:
+    """The student's own way in, as the handout says it; before it has a URL, `tls` says what that will be."""
     return Access(
         address=address,
         user=handout.user,
@@ -106,4 +106,5 @@ def access_to(handout: Handout, folder: Path, address: str, stack: Stack) -> Acc
         key=(folder / handout.ssh_key_file).absolute(),
         host_alias=stack.id,
         known_hosts=(folder / "known_hosts").absolute(),
+        tls=tls or handout.url.startswith("https:"),
     )

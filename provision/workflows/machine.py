@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reach:
-    """The handouts by which machines are reached, and the seconds that one may take to prove itself."""
+    """The handouts by which machines are reached, and the seconds that one may take to prove itself.
+
+    `tls`: their pages are served with a certificate.
+    """
 
     folder: Path
     handouts: dict[str, Handout]
     deadline: float
+    tls: bool = False
 
 
 def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callable[[str], None]) -> Outcome:
@@ -34,7 +38,7 @@ def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callab
     if handout is None:
         return _no_handout(stack, reach.folder)
     try:
-        access = access_to(handout, reach.folder, _address(connection, stack), stack)
+        access = access_to(handout, reach.folder, _address(connection, stack), stack, tls=reach.tls)
         prove_ready(access, deadline=reach.deadline, on_stage=on_stage)
     except NotReadyError as exc:
         return Failed(stack.student, exc.stage, exc.message, exc.hint or "")

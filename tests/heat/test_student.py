@@ -94,11 +94,12 @@ def test_a_student_takes_what_the_quota_arithmetic_says(template: dict[str, Any]
     assert len(rules) + 2 == PER_STUDENT["security group rules"]
 
 
-def test_only_ssh_http_and_icmp_come_in(template: dict[str, Any]) -> None:
+def test_only_ssh_the_web_and_icmp_come_in(template: dict[str, Any]) -> None:
     rules = template["resources"]["security_group"]["properties"]["rules"]
     assert [(rule["protocol"], rule.get("port_range_min"), rule.get("port_range_max")) for rule in rules] == [
         ("tcp", 22, 22),
         ("tcp", 80, 80),
+        ("tcp", 443, 443),
         ("icmp", None, None),
     ]
 

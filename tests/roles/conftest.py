@@ -34,6 +34,8 @@ printf '[Service]\\nExecStart=/bin/false\\n[Install]\\nWantedBy=multi-user.targe
   | tee /etc/systemd/system/jupyter-notebook.service >/lib/systemd/system/rpcbind.service
 systemctl enable jupyter-notebook.service rpcbind.service
 useradd --create-home keeper
+useradd --create-home --groups sudo student
+echo 'student ALL=(ALL) NOPASSWD: ALL' | tee -a /etc/sudoers >/etc/sudoers.d/student
 mkdir /home/keeper/.ssh
 printf '%s\\n' 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1YdxBpNlzxDqfJyw/QKow1F+wvG9hXGoqiysfJOn5Y vagrant' \
   'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdmZQ== keeper' >/home/keeper/.ssh/authorized_keys

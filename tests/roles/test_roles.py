@@ -59,6 +59,10 @@ def test_what_anyone_could_use_is_gone(applied: Applied) -> None:
     assert "PasswordAuthentication no" in read["ssh/sshd_config"]
     assert not (applied.root / "etc/sudoers.d/vagrant").exists()
     assert not (applied.root / "etc/systemd/system/jupyter-notebook.service").exists()
+    assert "student" not in "".join(
+        (applied.root / "etc" / name).read_text() for name in ("sudoers", "sudoers.d/student")
+    )
+    assert not [line for line in (applied.root / "etc/group").read_text().splitlines() if line.endswith(":student")]
     assert (applied.root / "home/keeper/.ssh/authorized_keys").read_text().split() == KEPT.split()
     assert (applied.root / "home/student/notebooks/welcome.ipynb").read_text() == "{}\n"
 
