@@ -179,7 +179,7 @@ class PostgreSQL(_Table):
             strict=False,
             min_length=1,
             title="Databases",
-            description="Databases that the course's user owns",
+            description="Databases that the course's user may read and write; those that are missing are made",
             examples=[["course"]],
         ),
     ]

@@ -33,11 +33,15 @@ FORMS = tuple(sorted({name for name, _, _, _ in _FORMATS}))
 
 @dataclass(frozen=True)
 class Source:
-    """A file with a disk in it: its name, what contains the disk ("file", "box", "ova"), and the disk."""
+    """A file with a disk in it: its name, what contains the disk ("file", "box", "ova"), and the disk.
+
+    `files` are the open files that it is read from.
+    """
 
     name: str
     container: str
     disk: Disk
+    files: tuple[int, ...]
 
 
 @contextmanager
@@ -50,16 +54,17 @@ def opened(path: Path, form: str | None = None) -> Iterator[Source]:
         window = inflated(file)
         if is_tar(window) and form is None:
             archive = read_archive(window, lambda member: _reader(member) is not None)
-            yield Source(path.name, archive.container, _to_the_end(_read(archive.disk, form), archive.finish))
+            disk = _to_the_end(_read(archive.disk, form), archive.finish)
+            yield Source(path.name, archive.container, disk, (file.file,))
         elif isinstance(window, GzipWindow):
             raise InvalidInputError(
                 f"{path} is gzipped, but no box: no tar begins at byte 0 of what is in it.", hint="gunzip it first."
             )
         elif _begins(window, 0, DESCRIPTOR_MAGIC) and form in (None, "vmdk"):
-            with read_flat(path) as disk:
-                yield Source(path.name, "file", disk)
+            with read_flat(path) as (disk, files):
+                yield Source(path.name, "file", disk, (file.file, *files))
         else:
-            yield Source(path.name, "file", _read(window, form))
+            yield Source(path.name, "file", _read(window, form), (file.file,))
 
 
 def _read(window: Window, form: str | None) -> Disk:

@@ -13,12 +13,20 @@ _NAME = "Name the file that is to be written."
 
 
 @contextmanager
-def completed(target: Path) -> Iterator[tuple[Path, int]]:
-    """An empty file beside `target`, open for reading and writing; it becomes `target` when the context ends well."""
+def completed(target: Path, sources: tuple[int, ...] = ()) -> Iterator[tuple[Path, int]]:
+    """An empty file beside `target`, open for reading and writing; it becomes `target` when the context ends well.
+
+    Raises InvalidInputError if that would overwrite one of the open files `sources`.
+    """
     with _named(target):
         _check(target)
         # One name for every run, so that what a killed one left is taken up by the next.
         unfinished = target.with_name(f".{target.name}.unfinished")
+        for path in (target, unfinished, scratch(unfinished)):
+            if any(_is_same(path, Path(f"/proc/self/fd/{source}")) for source in sources):
+                raise InvalidInputError(
+                    f"{path} is the source itself.", hint="Write to another file: a source is kept."
+                )
         file = _claimed(unfinished)
     try:
         with _room(target):
@@ -33,7 +41,12 @@ def completed(target: Path) -> Iterator[tuple[Path, int]]:
         os.close(file)
 
 
-def is_same(one: Path, other: Path) -> bool:
+def scratch(path: Path) -> Path:
+    """Where what is made on the way to `path` lies."""
+    return path.with_name(f"{path.name}.raw")
+
+
+def _is_same(one: Path, other: Path) -> bool:
     """True if both are names of one file, False if there is none by either name."""
     try:
         return one.samefile(other)

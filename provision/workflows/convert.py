@@ -10,11 +10,10 @@ from pathlib import Path
 from provision.disks.extents import Disk, Packing, watched
 from provision.disks.resize.shrink import shrink
 from provision.disks.source import opened
-from provision.disks.target import completed, is_same
+from provision.disks.target import completed, scratch
 from provision.disks.window import opened_file
 from provision.disks.writers.qcow2 import Encoding, encoding, write_qcow2
 from provision.disks.writers.raw import write_raw
-from provision.errors import InvalidInputError
 from provision.progress import Phase, Progress, amount
 
 GIB = 2**30
@@ -39,9 +38,7 @@ class Wish:
 
 def convert_image(source: Path, target: Path, wish: Wish, progress: Progress, *, form: str | None = None) -> None:
     """Convert the disk in `source` to `target`, which appears only when complete; `form` says what `source` is."""
-    if is_same(target, source):
-        raise InvalidInputError(f"{target} is the source itself.", hint="Write to another file: a source is kept.")
-    with opened(source, form) as found, completed(target) as (path, file):
+    with opened(source, form) as found, completed(target, found.files) as (path, file):
         how = None if wish.form == "raw" else encoding(found.disk, wish.packing, verify=wish.verify)
         if wish.headroom is None:
             write(found.disk, file, how, progress)
@@ -97,7 +94,7 @@ def in_bytes(phase: Phase) -> Callable[[int, int], None]:
 @contextmanager
 def _scratch(path: Path) -> Iterator[tuple[Path, int]]:
     """An empty file beside `path`, gone when the context ends; what a killed run left is taken up."""
-    raw = path.with_name(f"{path.name}.raw")
+    raw = scratch(path)
     file = os.open(raw, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         yield raw, file

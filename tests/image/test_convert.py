@@ -12,6 +12,7 @@ import pytest
 from provision.errors import InvalidInputError, PreflightError
 from provision.progress import Silent
 from provision.workflows.image import BOX_PROGRAMS, Wish, build_image, check_programs
+from tests.disks.conftest import DATA, Machine, data_of, ext4, make_machine, sh, swap
 
 CLI = [sys.executable, "-c", "from provision.cli import main; main()", "image"]
 MIB = 2**20
@@ -87,6 +88,49 @@ def test_the_same_source_makes_the_same_bytes(box: Path, tmp_path: Path) -> None
     for name in ("one", "two"):
         assert run("convert", box, tmp_path / name, "--reencode", "zstd").returncode == 0
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+SHRINKABLE = Machine("label: gpt\nsize=150MiB, type=L\nsize=32MiB, type=S", {1: ext4, 2: swap})
+SOURCES = {
+    "raw": ["raw"],
+    "vdi": ["vdi"],
+    "monolithicSparse": ["vmdk"],
+    "streamOptimized": ["vmdk", "-o", "subformat=streamOptimized"],
+}
+
+
+@pytest.mark.parametrize("packing", [[], ["--reencode", "zlib"], ["--no-compress"]], ids=["as it is", "zlib", "none"])
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_is_shrunk_is_what_is_written(source: str, packing: list[str], tmp_path: Path) -> None:
+    disk = make_machine(tmp_path / "disk", SHRINKABLE)
+    sh("qemu-img", "convert", "-f", "raw", "-O", *SOURCES[source], disk, tmp_path / "source")
+    before = hashlib.sha256((tmp_path / "source").read_bytes()).digest()
+    options = ["--shrink", "--headroom", "5", *packing]
+    done = run("convert", tmp_path / "source", tmp_path / "target", *options)
+    assert done.returncode == 0, done.stderr
+    sh("qemu-img", "check", "-q", tmp_path / "target")
+    sh("qemu-img", "convert", "-f", "qcow2", "-O", "raw", tmp_path / "target", disk)
+    assert disk.stat().st_size < 150 * MIB
+    assert "no errors" in sh("sfdisk", "--verify", disk).lower()
+    assert data_of(disk, MIB) == DATA
+    assert hashlib.sha256((tmp_path / "source").read_bytes()).digest() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "source", "target"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("flat.vmdk", "flat-flat.vmdk"), (".out.unfinished", "out"), (".out.unfinished.raw", "out")]
+)
+def test_a_source_is_never_written_to(source: str, target: str, disk: Path, tmp_path: Path) -> None:
+    """Neither by the name that it was given, nor as a descriptor's extent, nor as what a killed run left."""
+    if source == "flat.vmdk":
+        flat = ["-O", "vmdk", "-o", "subformat=monolithicFlat"]
+        sh("qemu-img", "convert", "-f", "raw", *flat, disk, tmp_path / source)
+    else:
+        disk.rename(tmp_path / source)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    done = run("convert", tmp_path / source, tmp_path / target)
+    assert (done.returncode, "is the source itself" in done.stderr) == (2, True), done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 REFUSED: dict[str, tuple[list[str], str]] = {

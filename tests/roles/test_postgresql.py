@@ -56,8 +56,7 @@ def installed(plain_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Ins
     with opened(root, work / "play") as run:
         run(ROLES, VARIABLES)
         (cluster,) = root.glob("etc/postgresql/*/main")
-        with (cluster / "postgresql.conf").open("a") as settings:
-            settings.write("listen_addresses = '*'\n")
+        (cluster / "conf.d/box.conf").write_text("listen_addresses = '*'\n")
         (cluster / "pg_hba.conf").write_text(OPEN)
         return Installed(root, run(ROLES, VARIABLES), run(ROLES, VARIABLES))
 
@@ -75,7 +74,7 @@ def sql(machine: Container, user: str, database: str, *queries: str) -> str:
 
 
 def test_a_second_run_changes_nothing(installed: Installed) -> None:
-    assert len(installed.mended.changed) == 2
+    assert len(installed.mended.changed) == 1
     assert installed.again.changed == ()
 
 
@@ -110,4 +109,6 @@ def test_the_student_uses_a_missing_database_and_one_of_others(machine: Containe
     host.run_expect([0], f"systemctl restart {UNIT}")
     added = "INSERT INTO \"Back Office\".sale (title) VALUES ('added')"
     assert sql(machine, "student", "shop", added, 'SELECT title FROM "Back Office".sale').split() == ["kept", "added"]
+    sql(machine, "postgres", "shop", "CREATE TABLE later (n int)")
+    assert sql(machine, "student", "shop", "SELECT count(*) FROM later") == "0"
     assert sql(machine, "postgres", "shop", "SELECT tableowner FROM pg_tables WHERE tablename = 'sale'") == "clerk"

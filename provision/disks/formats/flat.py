@@ -27,8 +27,8 @@ _CONTAINERS = ((0, MAGIC), (0, QCOW2_MAGIC), (64, VDI_MAGIC), (0, DESCRIPTOR_MAG
 
 
 @contextmanager
-def read_flat(path: Path) -> Iterator[Disk]:
-    """The disk that the descriptor at `path` describes, as long as the context lasts.
+def read_flat(path: Path) -> Iterator[tuple[Disk, tuple[int, ...]]]:
+    """The disk that the descriptor at `path` describes, and its open files, as long as the context lasts.
 
     Raises InvalidInputError unless each of its files is beside it, and is what it should be.
     """
@@ -44,13 +44,16 @@ def read_flat(path: Path) -> Iterator[Disk]:
                 f"{window.name} is a VMDK of type {found.create_type[:40]!r}, not a known one.", hint=COPY
             )
         parts: list[tuple[int, int, Disk]] = []
+        files: list[int] = []
         start = 0
         for extent in found.extents:
             size = extent.sectors * SECTOR
             if extent.kind != "ZERO":
-                parts.append((start, size, _read(stack.enter_context(_beside(path, extent.file)), extent, size)))
+                window = stack.enter_context(_beside(path, extent.file))
+                files.append(window.file)
+                parts.append((start, size, _read(window, extent, size)))
             start += size
-        yield _joined(f"VMDK {found.create_type}", start, parts)
+        yield _joined(f"VMDK {found.create_type}", start, parts), tuple(files)
 
 
 def _joined(form: str, size: int, parts: list[tuple[int, int, Disk]]) -> Disk:

@@ -131,9 +131,11 @@ def _verified(lot: list[Read]) -> list[Extent]:
 
 def _data(disk: Disk, tables: Tables, how: Encoding) -> Iterator[list[Buffer]]:
     """What lies between header and tables, noted in `tables`: whole clusters in all."""
-    return _laid(
-        _wrapped(disk, tables, how) if how.wrap else _packed(disk, tables, how.packing), tables, tables.cluster
-    )
+    if how.wrap:
+        lots = _wrapped(disk, tables, how)
+    else:
+        lots = _packed(read_raw(how.changed) if how.changed else disk, tables, how.packing)
+    return _laid(lots, tables, tables.cluster)
 
 
 def _laid(lots: Iterator[list[Cluster]], tables: Tables, place: int) -> Iterator[list[Buffer]]:
