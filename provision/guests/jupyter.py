@@ -74,11 +74,7 @@ class Jupyter:
         """What the server answers at `path`. Raises JupyterError if it does not."""
         try:
             # Said each time: a bundle in the environment would outvote what the session says.
-            said = {
-                "timeout": TIMEOUTS,
-                "verify": self.trusted and self.http.verify,
-                **options,
-            }
+            said = {"timeout": TIMEOUTS, "verify": self.trusted and self.http.verify, **options}
             return self.http.request(method, self.url + path, **said)
         except requests.RequestException as exc:
             raise JupyterError(f"{method} /{path} failed: {exc}") from exc

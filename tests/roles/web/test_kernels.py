@@ -10,7 +10,7 @@ from tests.roles.web.tree import PASSWORD
 
 # As the role sets it, but in seconds.
 SOON = "c.MappingKernelManager.cull_idle_timeout = 4\nc.MappingKernelManager.cull_interval = 1\n"
-LONG = "import time; time.sleep(20); print('done')"  # with no page open that would show it
+LONG = "import time; time.sleep(20); print('done')"
 
 
 def test_an_idle_kernel_is_ended_and_a_busy_one_is_not(machine: Container, web_root: Path) -> None:
