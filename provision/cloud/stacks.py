@@ -97,6 +97,25 @@ def stack_fault(connection: "Connection", stack: Stack) -> Fault:
     return Fault(first["resource_name"], " ".join(first["resource_status_reason"].split()))
 
 
+def stack_waits(connection: "Connection", stack: Stack) -> list[str]:
+    """What a stack waits for, one line each: "machine (OS::Nova::Server): BUILD, task spawning"."""
+    waits = [
+        resource
+        for resource in _read(connection, stack, "/resources?nested_depth=3")["resources"]
+        if resource["resource_status"].endswith("_IN_PROGRESS")
+    ]
+    return [f"{each['resource_name']} ({each['resource_type']}): {_state(connection, each)}" for each in waits]
+
+
+def _state(connection: "Connection", resource: Mapping[str, Any]) -> str:
+    """How a resource stands: a server in Nova's own words, which say more than Heat's."""
+    if resource["resource_type"] == "OS::Nova::Server" and resource["physical_resource_id"]:
+        with translated("Reading a server"):
+            server = connection.compute.get_server(resource["physical_resource_id"])
+            return f"{server.status}, task {server.task_state or 'none'}"
+    return str(resource["resource_status"])
+
+
 def _is_echo(resource: Mapping[str, Any]) -> bool:
     """Whether it only repeats that another failed: a nested stack, or one that was stopped for the other's sake."""
     nested = any(link["rel"] == "nested" for link in resource.get("links", []))

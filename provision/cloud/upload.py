@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ IMPORT_SECONDS = 3600.0  # within which a cloud must have converted and stored w
 PAUSES = (0.2, 5.0)  # seconds between two looks at an image: the first, and the longest
 GATEWAYS = (502, 504)  # what stands before Glance lost patience; Glance itself goes on
 UNDER_WAY = ("saving", "uploading", "importing")
+UNFINISHED = ("pending", "processing")  # of a task
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _upload_once(
     with _unfinished(connection, wish) as image:
         _send(connection, image, wish.name, method, sending)
         on_note("sent; the cloud stores it")
-        facts = _wait_until_active(connection, image, wish.name)
+        facts = _wait_until_stored(connection, image, wish.name)
         proof = _verify(facts, wish, sending, sha256)
         sent = str(sending.sum("sha256"))
         change_image(connection, image, f"Naming image {wish.name}", {"name": wish.name, SENT_SHA256: sent})
@@ -186,37 +187,48 @@ def _broken(name: str, sending: Sending) -> BrokenConnectionError:
     )
 
 
-def _wait_until_active(connection: "Connection", image: str, name: str) -> Mapping[str, Any]:
+def _wait_until_stored(connection: "Connection", image: str, name: str) -> Mapping[str, Any]:
+    """Wait until the image is active and no task works on it: an import's last step writes the whole image again."""
     deadline, pause = time.monotonic() + IMPORT_SECONDS, PAUSES[0]
-    while (facts := _facts(connection, image, name))["status"] != "active":
-        if said := _import_fault(connection, image, name):
-            raise CloudError(
-                f"The cloud's import of image {name} failed: {said}",
-                hint="Ask the operator for Glance's log; --disk-format qcow2 or raw sends it without an import.",
-            )
-        if facts["status"] not in UNDER_WAY:
-            raise CloudError(
-                f"The uploaded image {name} is {facts['status']}, not active.",
-                hint="Ask the operator for Glance's log.",
-            )
+    while True:
+        tasks = _import_tasks(connection, image, name)  # before the image: what a task wrote is then seen
+        facts = _facts(connection, image, name)
+        status = facts["status"]
+        if status == "active" and not any(task["status"] in UNFINISHED for task in tasks):
+            return facts
+        _check_import(name, status, tasks)
         if time.monotonic() > deadline:
             raise CloudError(
-                f"The uploaded image {name} is still {facts['status']} after {IMPORT_SECONDS:.0f} seconds.",
+                f"The uploaded image {name} is still {status} after {IMPORT_SECONDS:.0f} seconds.",
                 hint="Ask the operator what Glance is waiting for.",
             )
         time.sleep(pause)
         pause = min(2 * pause, PAUSES[1])
-    return facts
 
 
-def _import_fault(connection: "Connection", image: str, name: str) -> str | None:
-    """The words of an import's task that failed: the image itself may stay `importing` for ever."""
+def _check_import(name: str, status: str, tasks: Sequence[Mapping[str, Any]]) -> None:
+    """Raise when the image will not become active; after a failed task it may stay `importing` for ever."""
+    if status == "active":
+        return
+    if failed := [task for task in tasks if task["status"] == "failure"]:
+        said = " ".join((failed[0].get("message") or "the import failed").split())
+        raise CloudError(
+            f"The cloud's import of image {name} failed: {said}",
+            hint="Ask the operator for Glance's log; --disk-format qcow2 or raw sends it without an import.",
+        )
+    if status not in UNDER_WAY:
+        raise CloudError(
+            f"The uploaded image {name} is {status}, not active.",
+            hint="Ask the operator for Glance's log.",
+        )
+
+
+def _import_tasks(connection: "Connection", image: str, name: str) -> Sequence[Mapping[str, Any]]:
     try:
         answer = call(connection, "get", f"/images/{image}/tasks", f"Reading the tasks of image {name}")
     except CloudError:  # before Wallaby there are none to be seen
-        return None
-    failed = [task for task in answer.json().get("tasks", []) if task["status"] == "failure"]
-    return " ".join((failed[0].get("message") or "the import failed").split()) if failed else None
+        return ()
+    return tuple(answer.json().get("tasks", ()))
 
 
 def _verify(facts: Mapping[str, Any], wish: NewImage, sending: Sending, sha256: str | None) -> str:

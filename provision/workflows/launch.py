@@ -18,7 +18,7 @@ from provision.progress import Phase, Progress
 from provision.workflows.courses import Order
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import Handout, ensure_handouts, public_key_file
-from provision.workflows.machine import Reach, failed_stack, prove
+from provision.workflows.machine import Reach, failed_stack, prove, stuck_stack
 from provision.workflows.preflight import Ground
 
 if TYPE_CHECKING:
@@ -142,12 +142,11 @@ def _act(job: Job, run: Run, crews: Crews, action: Action) -> None:
             elif name in run.taken:
                 run.outcomes[name] = _foreign(job, name)
             else:
-                _expire(job, run, name, "create", "its stack does not appear")
+                _missing(job, run, name)
         case Replace(stack=stack):
             _replace(job, run, crews, stack)
         case Wait(stack=stack):
-            run.first(name, "wait")
-            _expire(job, run, name, "wait", f"its stack is still {stack.status}")
+            _wait(job, run, crews, stack, f"its stack is still {stack.status}")
         case Keep(stack=stack):
             if run.first(name, "prove"):
                 note = partial(_note, run, name)
@@ -169,14 +168,23 @@ def _replace(job: Job, run: Run, crews: Crews, stack: Stack) -> None:
     elif stack.status != "DELETE_IN_PROGRESS" and run.first(name, "delete"):
         run.begin(crews.submit, lambda: _delete(job, stack))
     else:
-        run.first(name, "wait")
-        _expire(job, run, name, "wait", f"its old stack is still {stack.status}")
+        _wait(job, run, crews, stack, f"its old stack is still {stack.status}")
 
 
-def _expire(job: Job, run: Run, name: str, step: str, words: str) -> None:
-    if run.age(name, step) > job.reach.deadline:
-        hint = f"Look at it with: openstack stack event list {stack_name(job.order.cohort, name)}"
-        run.outcomes[name] = Failed(name, "stack", f"{words} after {job.reach.deadline:.0f} s", hint)
+def _wait(job: Job, run: Run, crews: Crews, stack: Stack, words: str) -> None:
+    """Leave a stack alone until the deadline; then ask what it waits for."""
+    name = stack.student
+    run.first(name, "wait")
+    if run.age(name, "wait") > job.reach.deadline and run.first(name, "ask why"):
+        late = f"{words} after {job.reach.deadline:.0f} s"
+        run.begin(crews.submit, lambda: stuck_stack(job.connection, stack, late))
+
+
+def _missing(job: Job, run: Run, name: str) -> None:
+    if run.age(name, "create") > job.reach.deadline:
+        hint = f"Look for it with: openstack stack list --tags {student_tag(name)}"
+        words = f"its stack does not appear within {job.reach.deadline:.0f} s"
+        run.outcomes[name] = Failed(name, "stack", words, hint)
 
 
 def _foreign(job: Job, name: str) -> Failed:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.cloud.stacks import observe_stacks, stack_fault, stack_outputs
+from provision.cloud.stacks import observe_stacks, stack_fault, stack_outputs, stack_waits
 from provision.core.diagnosis import explain
 from provision.core.naming import cohort_tag, student_tag
 from provision.core.outcome import Failed, Outcome, Ready
@@ -57,6 +57,16 @@ def failed_stack(connection: "Connection", stack: Stack) -> Failed:
     reason = f"{known.meaning} The cloud says: {fault.reason}" if known else fault.reason
     hint = known.hint if known else f"Look at it with: openstack stack failures list {stack.name}"
     return Failed(stack.student, fault.resource, reason, hint)
+
+
+def stuck_stack(connection: "Connection", stack: Stack, words: str) -> Failed:
+    """A stack that took too long, and what it waits for; `words` say for how long."""
+    try:
+        waits = "; ".join(stack_waits(connection, stack))
+    except ProvisionError as exc:
+        waits = exc.message
+    hint = f"Look at it with: openstack stack event list {stack.name}"
+    return Failed(stack.student, "stack", f"{words}; it waits for {waits}" if waits else words, hint)
 
 
 def find_machine(connection: "Connection", cohort: str, student: str, folder: Path) -> Access:

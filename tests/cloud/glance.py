@@ -31,6 +31,7 @@ class Glance:
     faults: dict[str, Any] = field(default_factory=dict)
     converts_to: str | None = None
     import_fails: str | None = None
+    task_reads: int = 0  # how often an import's task is seen at work after its image is active
     keeps: bool = False  # it refuses to delete
     offers: dict[str, Any] = field(default_factory=dict)  # what it says of itself, by path
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -102,8 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/file"):
             return self.say(200, None, body=self.glance.content[image["id"]])
         if self.path.endswith("/tasks"):
-            failed = {"status": "failure", "message": self.glance.import_fails}
-            return self.say(200, {"tasks": [failed] if self.glance.import_fails else []})
+            return self.say(200, {"tasks": self.tasks(image)})
         answer = {**image, **self.glance.faults}
         if image["status"] == "saving":
             image["status"] = "active"
@@ -142,7 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self.glance.asked.append(f"PATCH {self.path}")
         assert self.headers["Content-Type"] == "application/openstack-images-v2.1-json-patch"
-        for change in json.loads(self.rfile.read(int(self.headers["Content-Length"]))):
+        changes = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        for change in [] if self.glance.task_reads else changes:  # a task at work writes the image again as it was
             name = change["path"].removeprefix("/")
             if change["op"] == "remove":
                 if name not in self.image():
@@ -191,6 +192,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.close_connection:
             return None
         return self.say(int(order.split()[0]) if order else 204, None)
+
+    def tasks(self, image: dict[str, Any]) -> list[dict[str, str]]:
+        if self.glance.import_fails:
+            return [{"status": "failure", "message": self.glance.import_fails}]
+        if image["status"] == "active" and self.glance.task_reads:
+            self.glance.task_reads -= 1
+            return [{"status": "processing"}]
+        return []
 
     def image(self) -> dict[str, Any]:
         return self.glance.images[self.path.split("/")[4]]

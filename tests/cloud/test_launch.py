@@ -84,7 +84,8 @@ class Heat:
 
     def resources(self, _request: Any, _context: Any) -> Any:
         server = {"resource_name": "server", "resource_status": "CREATE_FAILED", "resource_status_reason": NO_HOST}
-        return {"resources": [{**server, "updated_time": "2026-11-22T10:00:00Z"}]}
+        router = {"resource_name": "router", "resource_type": "OS::Neutron::Router", "resource_status": GOING}
+        return {"resources": [{**server, "updated_time": "2026-11-22T10:00:00Z"}, router]}
 
     def asked(self) -> list[str]:
         """What was asked of Heat that changes something."""
@@ -109,14 +110,14 @@ def run(cloud: Connection, folder: Path, *students: str) -> dict[str, tuple[str,
 def test_each_student_ends_in_an_outcome_of_his_own(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
     cloud_has(http, routers=100)
     http.get(f"{NOVA}/limits", json={"limits": {"absolute": {}, "rate": []}})
-    heat = Heat(http, fate={"crowded": "CREATE_FAILED", "poor": "refused"})
+    heat = Heat(http, fate={"crowded": "CREATE_FAILED", "poor": "refused", "slow": GOING})
     heat.add("kept", COMPLETE)
     heat.add("broken", "CREATE_FAILED")
     heat.add("foreign", COMPLETE, tags="somebody=else")
     heat.add("gone", COMPLETE)  # no longer in the roster
     ensure_handouts(tmp_path, [Student("kept", "K", "k@x.org")], "student")
     password = read_handouts(tmp_path)["kept"].password
-    outcomes = run(cloud, tmp_path, "kept", "new", "broken", "crowded", "poor", "foreign")
+    outcomes = run(cloud, tmp_path, "kept", "new", "broken", "crowded", "poor", "foreign", "slow")
     assert {student: stage for student, (stage, _) in outcomes.items()} == {
         "kept": "network",
         "new": "network",
@@ -124,7 +125,10 @@ def test_each_student_ends_in_an_outcome_of_his_own(cloud: Connection, http: rm.
         "crowded": "server",
         "poor": "create",
         "foreign": "create",
+        "slow": "stack",
     }
+    waits = "it waits for router (OS::Neutron::Router): CREATE_IN_PROGRESS"
+    assert outcomes["slow"][1] == f"its stack is still CREATE_IN_PROGRESS after 7 s; {waits}"
     assert "No compute node has room" in outcomes["crowded"][1]
     assert NO_HOST in outcomes["crowded"][1]
     assert "A quota of the project is used up" in outcomes["poor"][1]
@@ -136,10 +140,11 @@ def test_each_student_ends_in_an_outcome_of_his_own(cloud: Connection, http: rm.
         "POST demo-26J-foreign",
         "POST demo-26J-new",
         "POST demo-26J-poor",
+        "POST demo-26J-slow",
     ]
     handouts = read_handouts(tmp_path)
     assert handouts["kept"].password == password
-    assert len({handout.password for handout in handouts.values()}) == 6
+    assert len({handout.password for handout in handouts.values()}) == 7
 
 
 def test_a_second_run_changes_nothing_and_a_lost_handout_is_said(

@@ -15,10 +15,11 @@ from provision.cloud.stacks import (
     observe_stacks,
     stack_fault,
     stack_outputs,
+    stack_waits,
 )
 from provision.core.plan import Stack
 
-from .conftest import HEAT
+from .conftest import HEAT, NOVA
 
 STACK = Stack("id1", "demo-26J-s001", "s001", "CREATE_COMPLETE", "", "2026-11-22T10:00:00Z")
 PATH = f"{HEAT}/stacks/demo-26J-s001/id1"
@@ -134,3 +135,22 @@ def test_the_resource_that_failed_and_why(
     http.get(f"{PATH}/resources?nested_depth=3", json={"resources": resources})
     failed = Stack("id1", "demo-26J-s001", "s001", "CREATE_FAILED", "Resource CREATE failed", "")
     assert stack_fault(cloud, failed) == fault
+
+
+def test_what_a_stack_waits_for_is_told_in_novas_words(cloud: Connection, http: rm.Mocker) -> None:
+    resources = [
+        waiting("network", "OS::Neutron::Net", "CREATE_COMPLETE"),
+        waiting("port", "OS::Neutron::Port", "CREATE_IN_PROGRESS"),
+        waiting("machine", "OS::Nova::Server", "CREATE_IN_PROGRESS"),
+    ]
+    http.get(f"{PATH}/resources?nested_depth=3", json={"resources": resources})
+    http.get(f"{NOVA}/servers/id-machine", json={"server": {"status": "BUILD", "OS-EXT-STS:task_state": "spawning"}})
+    assert stack_waits(cloud, STACK) == [
+        "port (OS::Neutron::Port): CREATE_IN_PROGRESS",
+        "machine (OS::Nova::Server): BUILD, task spawning",
+    ]
+
+
+def waiting(name: str, kind: str, status: str) -> dict[str, str]:
+    facts = {"resource_name": name, "resource_type": kind, "resource_status": status}
+    return facts | {"physical_resource_id": f"id-{name}"}

@@ -210,6 +210,12 @@ def test_an_import(glance: Glance, there: Connection, converts_to: str | None, d
     assert glance.images["image1"]["provision_sent_sha256"] == hashlib.sha256(DATA).hexdigest()
 
 
+def test_an_import_that_still_writes(glance: Glance, there: Connection) -> None:
+    glance.task_reads = 2
+    stored = send(there, method=IMPORT)
+    assert glance.images[stored.id]["name"] == "course"
+
+
 def test_an_import_that_fails(glance: Glance, there: Connection) -> None:
     glance.import_fails = "Image has disallowed\nconfiguration"
     with pytest.raises(CloudError, match="import of image course failed: Image has disallowed config"):
