@@ -37,7 +37,10 @@ def test_an_unclaimed_machine_says_so(web_root: Path) -> None:
         assert "<h1>This machine has no student yet</h1>" in answer.text
         assert 'http-equiv="refresh"' in answer.text
         health = visit("healthz")
-        assert (health.status_code, health.json()["jupyter"]) == (503, "starting")
+        assert (health.status_code, health.json()) == (503, dict.fromkeys(SERVICES, "starting"))
+        for unit in ("jupyter", *UNITS[1:4]):
+            shown = machine.run("systemctl", "show", "--property=ActiveState,ConditionResult", unit)
+            assert sorted(shown.split()) == ["ActiveState=inactive", "ConditionResult=no"], unit
 
 
 def test_without_jupyter_there_is_a_page_and_its_phase(machine: Container) -> None:
