@@ -1,6 +1,7 @@
 """What people write is found, read and refused with its place; what we write for them is private and whole."""
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,10 +91,10 @@ def test_a_roster_that_is_not_there(tmp_path: Path) -> None:
 
 def test_handouts_are_private_kept_and_extended(tmp_path: Path) -> None:
     folder = tmp_path / "handouts" / "demo-26J"
-    first = ensure_handouts(folder, [ADA], "student")
+    first = ensure_handouts(folder, [ADA], "student", "http")
     key = (folder / "keys" / "s1").read_text()
     assert (first["s1"].name, first["s1"].user, first["s1"].url) == ("Ada, née Byron", "student", "")
-    both = ensure_handouts(folder, [ADA, BOB], "student")
+    both = ensure_handouts(folder, [ADA, BOB], "student", "http")
     assert both["s1"] == first["s1"]
     assert both["s2"].password != first["s1"].password
     assert (folder / "keys" / "s1").read_text() == key
@@ -109,7 +110,7 @@ def test_handouts_are_private_kept_and_extended(tmp_path: Path) -> None:
 
 
 def test_urls_are_written_into_the_rows(tmp_path: Path) -> None:
-    ensure_handouts(tmp_path, [ADA, BOB], "student")
+    ensure_handouts(tmp_path, [ADA, BOB], "student", "http")
     save_urls(tmp_path, {"s2": "http://172.24.4.9/", "stranger": "http://172.24.4.8/"})
     assert {name: handout.url for name, handout in read_handouts(tmp_path).items()} == {
         "s1": "",
@@ -117,15 +118,22 @@ def test_urls_are_written_into_the_rows(tmp_path: Path) -> None:
     }
 
 
+def test_the_same_password_is_for_the_next_machine_and_its_address_is_not(tmp_path: Path) -> None:
+    old = ensure_handouts(tmp_path, [ADA], "vagrant", "http")["s1"]
+    save_urls(tmp_path, {"s1": "http://172.24.4.9/"})
+    new = ensure_handouts(tmp_path, [ADA], "student", "https")["s1"]
+    assert new == replace(old, user="student", scheme="https")
+
+
 def test_a_file_that_is_no_handout_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "handout.csv").write_text("name,grade\nAda,1\n")
     with pytest.raises(InvalidInputError, match="not a handout file"):
-        ensure_handouts(tmp_path, [ADA], "student")
+        ensure_handouts(tmp_path, [ADA], "student", "http")
     assert (tmp_path / "handout.csv").read_text() == "name,grade\nAda,1\n"
 
 
 def test_the_way_in_is_the_handouts(tmp_path: Path) -> None:
-    handout = ensure_handouts(tmp_path, [ADA], "student")["s1"]
+    handout = ensure_handouts(tmp_path, [ADA], "student", "http")["s1"]
     stack = Stack("id1", "demo-26J-s1", "s1", "CREATE_COMPLETE", "", "")
     access = access_to(handout, tmp_path, "172.24.4.9", stack)
     assert access == Access(
