@@ -33,6 +33,10 @@ echo '{}' >/home/vagrant/notebooks/welcome.ipynb
 printf '[Service]\\nExecStart=/bin/false\\n[Install]\\nWantedBy=multi-user.target\\n' \
   | tee /etc/systemd/system/jupyter-notebook.service >/lib/systemd/system/rpcbind.service
 systemctl enable jupyter-notebook.service rpcbind.service
+for unit in jupyter jupyter-notebook nginx nftables ssh sshd; do
+  mkdir -p /etc/systemd/system/$unit.service.d
+  printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >/etc/systemd/system/$unit.service.d/box.conf
+done
 useradd --create-home keeper
 useradd --create-home --groups sudo student
 echo 'student ALL=(ALL) NOPASSWD: ALL' | tee -a /etc/sudoers >/etc/sudoers.d/student

@@ -10,7 +10,7 @@ from provision.guests.playbooks import Played
 from tests.roles.container import Container, booted
 from tests.roles.inside import seen_inside
 from tests.roles.outside import outside
-from tests.roles.units import unhardened
+from tests.roles.units import foreign_drop_ins, unhardened
 from tests.roles.web.tree import extract, opened
 
 UNIT = "provision-databases"
@@ -21,6 +21,7 @@ VARIABLES = {
     "postgresql_databases": ["shop", "own"],
 }
 ROLES = ("course_user", "postgresql")
+BROKEN = "[Service]\nExecStart=\nExecStart=/bin/false\n"
 OPEN = "host all all 0.0.0.0/0 trust\n"
 # What a box has: a database and tables of others, and the student has no role.
 BOX = """
@@ -58,6 +59,10 @@ def installed(plain_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Ins
         (cluster,) = root.glob("etc/postgresql/*/main")
         (cluster / "conf.d/box.conf").write_text("listen_addresses = '*'\n")
         (cluster / "pg_hba.conf").write_text(OPEN)
+        for unit in ("postgresql", "postgresql@", "postgresql@15-main"):
+            added = root / f"etc/systemd/system/{unit}.service.d/box.conf"
+            added.parent.mkdir()
+            added.write_text(BROKEN)
         return Installed(root, run(ROLES, VARIABLES), run(ROLES, VARIABLES))
 
 
@@ -74,12 +79,16 @@ def sql(machine: Container, user: str, database: str, *queries: str) -> str:
 
 
 def test_a_second_run_changes_nothing(installed: Installed) -> None:
-    assert len(installed.mended.changed) == 1
+    assert len(installed.mended.changed) == 2
     assert installed.again.changed == ()
 
 
 def test_its_unit_is_hardened(installed: Installed) -> None:
     assert unhardened(installed.root) == {}
+
+
+def test_what_the_box_added_to_its_units_is_gone(installed: Installed) -> None:
+    assert foreign_drop_ins(installed.root) == []
 
 
 def test_it_listens_to_its_own_machine_alone(machine: Container) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.roles.conftest import MARKER, PASSWORD, Applied
 from tests.roles.container import booted
-from tests.roles.units import unhardened
+from tests.roles.units import foreign_drop_ins, unhardened
 
 ROOT = Path(__file__).resolve().parents[2]
 HEALTH = "import requests; print(requests.get('http://127.0.0.1/healthz').status_code)"
@@ -69,6 +69,10 @@ def test_what_anyone_could_use_is_gone(applied: Applied) -> None:
 
 def test_our_units_are_hardened(applied: Applied) -> None:
     assert unhardened(applied.root) == {}
+
+
+def test_what_the_box_added_to_units_of_the_same_names_is_gone(applied: Applied) -> None:
+    assert foreign_drop_ins(applied.root) == []
 
 
 def test_unclaimed_it_is_locked(applied: Applied) -> None:
