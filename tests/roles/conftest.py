@@ -39,7 +39,7 @@ for unit in jupyter jupyter-notebook nginx nftables ssh sshd; do
 done
 useradd --create-home keeper
 useradd --create-home --groups sudo student
-echo 'student ALL=(ALL) NOPASSWD: ALL' | tee -a /etc/sudoers >/etc/sudoers.d/student
+printf '%s ALL=(ALL) NOPASSWD: ALL\\n' student %student | tee -a /etc/sudoers >/etc/sudoers.d/student
 mkdir /home/keeper/.ssh
 printf '%s\\n' 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1YdxBpNlzxDqfJyw/QKow1F+wvG9hXGoqiysfJOn5Y vagrant' \
   'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdmZQ== keeper' >/home/keeper/.ssh/authorized_keys
