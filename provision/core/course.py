@@ -139,7 +139,7 @@ class Public(_Table):
         values.HostName | None,
         Field(
             title="Name",
-            description="The public host name, if there is one: it is in the machine's certificate",
+            description='The public host name, if there is one: it is in the certificate that tls = "own" makes',
             examples=["tm351.example.ac.uk"],
         ),
     ] = None

@@ -153,6 +153,9 @@ def _conflicts(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     box = data.get("box")
     if isinstance(box, dict) and ("build" in box) == ("file" in box):
         yield ("box",), "needs exactly one of build and file"
+    public = data.get("public")
+    if isinstance(public, dict) and public.get("tls") == "none" and "name" in public:
+        yield ("public", "name"), 'means nothing with tls = "none": it is for the certificate, which "own" makes'
     applications = data.get("application")
     for key in ("name", "port"):
         rows = enumerate(applications if isinstance(applications, list) else [])
