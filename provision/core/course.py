@@ -143,6 +143,22 @@ class Public(_Table):
             examples=["tm351.example.ac.uk"],
         ),
     ] = None
+    certificate: Annotated[
+        values.Beside | None,
+        Field(
+            title="Certificate",
+            description="A certificate with its chain (PEM) beside this file, for each machine in place of its own",
+            examples=["certificate.pem"],
+        ),
+    ] = None
+    certificate_key: Annotated[
+        values.Beside | None,
+        Field(
+            title="Its key",
+            description="The certificate's key beside this file (PEM, no password); who gets at the image has it",
+            examples=["key.pem"],
+        ),
+    ] = None
 
 
 class Jupyter(_Table):
