@@ -19,8 +19,12 @@ VARIABLES = {
     "course_user_group": "users",
     "postgresql_user": "student",
     "postgresql_databases": ["shop", "own"],
+    "nginx_proxy_databases": True,
 }
-ROLES = ("course_user", "postgresql")
+ROLES = ("course_user", "postgresql", "nginx_proxy")
+HEALTH = "import requests; print(requests.get('http://127.0.0.1/healthz').json()['postgresql'])"
+# Slower than systemd's own limit, which is five starts within ten seconds, ever sees.
+SLOWLY = "[Unit]\nStartLimitBurst=5\n[Service]\nRestartSec=2600ms\n"
 BROKEN = "[Service]\nExecStart=\nExecStart=/bin/false\n"
 OPEN = "host all all 0.0.0.0/0 trust\n"
 # What a box has: a database and tables of others, and the student has no role.
@@ -121,3 +125,27 @@ def test_the_student_uses_a_missing_database_and_one_of_others(machine: Containe
     sql(machine, "postgres", "shop", "CREATE TABLE later (n int)")
     assert sql(machine, "student", "shop", "SELECT count(*) FROM later") == "0"
     assert sql(machine, "postgres", "shop", "SELECT tableowner FROM pg_tables WHERE tablename = 'sale'") == "clerk"
+
+
+def test_health_says_whether_it_answers(machine: Container) -> None:
+    machine.wait_for(HEALTH, "ready")
+    machine.run("systemctl", "stop", "postgresql")
+    machine.wait_for(HEALTH, "starting")
+    machine.run("systemctl", "start", "postgresql")
+    machine.wait_for(HEALTH, "ready")
+
+
+def test_what_fails_for_good_is_given_up_and_health_says_so(machine: Container, installed: Installed) -> None:
+    wanted = installed.root / "usr/local/lib/provision/databases.sql"
+    right = wanted.read_text()
+    wanted.write_text("SELECT nonsense;\n")
+    settings = f"/run/systemd/system/{UNIT}.service.d"
+    machine.run("sh", "-c", f"mkdir -p {settings}; printf '{SLOWLY}' >{settings}/test.conf; systemctl daemon-reload")
+    machine.run("systemctl", "restart", "--no-block", UNIT)
+    machine.wait_for(HEALTH, "starting")
+    machine.wait_for(HEALTH, "failed", seconds=40)
+    assert machine.run("systemctl", "show", "--value", "--property=NRestarts", UNIT) == "5"
+    wanted.write_text(right)
+    machine.run("systemctl", "reset-failed", UNIT)
+    machine.run("systemctl", "start", UNIT)
+    machine.wait_for(HEALTH, "ready")
