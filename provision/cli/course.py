@@ -61,7 +61,8 @@ def _meaning(found: "Course") -> Iterator[tuple[str, str]]:
     yield "folders", ", ".join(f"~/{folder}" for folder in _listed(told["course_user_folders"]))
     yield "notebooks from", f"{user.content} of the box, copied once into ~/{user.folders[0]}, if it exists"
     encrypted = "HTTPS on port 443, port 80 leads there" if public.tls == "own" else "plain HTTP on port 80"
-    yield "public", f"{encrypted}{f', as {public.name}' if public.name else ''}"
+    brought = f", with {public.certificate}" if public.certificate else ""
+    yield "public", f"{encrypted}{f', as {public.name}' if public.name else ''}{brought}"
     yield "/", f"JupyterLab; a kernel idle for {found.jupyter.idle_minutes} minutes is ended"
     for page in _pages(told["nginx_proxy_applications"]):
         yield f"/{page['name']}/", f"{page['title']}, from 127.0.0.1:{page['port']}, also at /proxy/{page['port']}/"

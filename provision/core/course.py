@@ -139,8 +139,24 @@ class Public(_Table):
         values.HostName | None,
         Field(
             title="Name",
-            description="The public host name, if there is one: it is in the machine's certificate",
+            description='The public host name, if there is one: it is in the certificate that tls = "own" makes',
             examples=["tm351.example.ac.uk"],
+        ),
+    ] = None
+    certificate: Annotated[
+        values.Beside | None,
+        Field(
+            title="Certificate",
+            description="A certificate with its chain (PEM) beside this file, for each machine in place of its own",
+            examples=["certificate.pem"],
+        ),
+    ] = None
+    certificate_key: Annotated[
+        values.Beside | None,
+        Field(
+            title="Its key",
+            description="The certificate's key beside this file (PEM, no password); who gets at the image has it",
+            examples=["key.pem"],
         ),
     ] = None
 

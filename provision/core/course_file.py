@@ -153,6 +153,7 @@ def _conflicts(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     box = data.get("box")
     if isinstance(box, dict) and ("build" in box) == ("file" in box):
         yield ("box",), "needs exactly one of build and file"
+    yield from _tls(data.get("public"))
     applications = data.get("application")
     for key in ("name", "port"):
         rows = enumerate(applications if isinstance(applications, list) else [])
@@ -193,6 +194,18 @@ def _doubles(entries: list[tuple[Path, Any]], words: str) -> Iterator[tuple[Path
         first = seen.setdefault(repr(value), number)
         if first != number:
             yield path, f"{_shown(value)} {words.format(first=first)}"
+
+
+def _tls(public: object) -> Iterator[tuple[Path, str]]:
+    if not isinstance(public, dict):
+        return
+    pair = ("certificate", "certificate_key")
+    for key in ("name", *pair):
+        if key in public and public.get("tls") == "none":
+            yield ("public", key), 'means nothing with tls = "none": it is for HTTPS, which is "own"'
+    for key, other in (pair, pair[::-1]):
+        if key in public and other not in public:
+            yield ("public", key), f"needs {other}, too"
 
 
 def _memory(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:

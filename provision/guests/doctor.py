@@ -19,9 +19,12 @@ CHECKS: tuple[Callable[[Files, System], Iterator[Finding]], ...] = (
     starting.no_serial_console,
     exposure.fixed_machine_id,
     exposure.fixed_host_keys,
-    exposure.vagrant_key,
+    exposure.keys,
     exposure.passwords,
+    exposure.sudo_without_password,
     exposure.listens_everywhere,
+    exposure.other_web_server,
+    exposure.other_firewall,
     exposure.guest_additions,
     starting.no_virtio,
 )

@@ -4,11 +4,22 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from provision.errors import InvalidInputError
 from provision.guests.files import Files, found, lines, text
-from provision.guests.findings import MINOR, REMOVED_USERS, REPLACED_UNITS, SERIOUS, Finding, in_removed_home
+from provision.guests.findings import (
+    CRITICAL,
+    FIREWALLS,
+    MINOR,
+    REMOVED_USERS,
+    REPLACED_UNITS,
+    SERIOUS,
+    WEB_SERVERS_LEFT,
+    WEB_SERVERS_OFF,
+    Finding,
+    in_removed_home,
+)
 from provision.guests.passwords import has_password, is_open, known_password
 from provision.guests.system import System, accounts
 
@@ -75,24 +86,33 @@ def fixed_host_keys(files: Files, _system: System) -> Iterator[Finding]:
         )
 
 
-def vagrant_key(files: Files, _system: System) -> Iterator[Finding]:
-    """The key that Vagrant publishes: everybody has its other half."""
-    homes = {"/root", *(account.home.rstrip("/") for account in accounts(files)), *found(files, "/home/*")}
-    paths = [path for home in sorted(homes) for path in found(files, f"{home}/.ssh/authorized_keys*")]
-    paths += found(files, "/etc/ssh/authorized_keys/*")
-    seen = tuple(path for path in dict.fromkeys(paths) if any(map(_is_public, lines(files, path))))
-    left = [path for path in seen if not in_removed_home(path) and not path.startswith("/root/")]
-    if seen:
+def keys(files: Files, _system: System) -> Iterator[Finding]:
+    """Public keys that open an account: the one that Vagrant publishes, and whatever else the box's makers use."""
+    held = {path: [_is_public(line) for line in lines(files, path)] for path in _key_files(files)}
+    if seen := tuple(path for path, public in held.items() if any(public)):
         yield Finding(
             "vagrant_key",
             SERIOUS,
             "Vagrant's insecure public key is accepted: anybody who reaches the machine can log in.",
             seen,
-            not left,
-            f"It leaves {', '.join(left)}: take the key out of the box."
-            if left
-            else "It removes the account or its keys.",
+            True,
+            "It removes every user's keys.",
         )
+    if seen := tuple(path for path, public in held.items() if not all(public)):
+        yield Finding(
+            "foreign_key",
+            SERIOUS,
+            "Keys of the box's makers are accepted: who has their other halves can log in to every copy.",
+            seen,
+            True,
+            "It removes every user's keys.",
+        )
+
+
+def _key_files(files: Files) -> list[str]:
+    homes = {"/root", *(account.home.rstrip("/") for account in accounts(files)), *found(files, "/home/*")}
+    paths = [path for home in sorted(homes) for path in found(files, f"{home}/.ssh/authorized_keys*")]
+    return list(dict.fromkeys([*paths, *found(files, "/etc/ssh/authorized_keys/*")]))
 
 
 def _is_public(line: str) -> bool:
@@ -139,6 +159,68 @@ def _password(name: str, what: str, account: str, file: str) -> Finding:
         if account == "root"
         else "It locks only the course's own user and root; sshd takes no passwords. Lock this one in the box.",
     )
+
+
+def sudo_without_password(files: Files, _system: System) -> Iterator[Finding]:
+    """Who becomes root without a password."""
+    # sudo reads no file there with a point in its name.
+    paths = ("/etc/sudoers", *(path for path in found(files, "/etc/sudoers.d/*") if "." not in path.rpartition("/")[2]))
+    rules = [(line.split()[0], path) for path in paths for line in lines(files, path) if "NOPASSWD" in line]
+    for removed in (True, False):
+        if there := [(who, path) for who, path in rules if (who in REMOVED_USERS) is removed]:
+            names = list(dict.fromkeys(who for who, _ in there))
+            yield Finding(
+                "sudo_without_password",
+                SERIOUS,
+                f"{', '.join(names[:ACCOUNTS_TRIED])} may become root by sudo without a password.",
+                tuple(dict.fromkeys(path for _, path in there)),
+                removed,
+                "It removes the account."
+                if removed
+                else "It takes rights of the course's own user and group away. Take others out of the box.",
+            )
+
+
+def other_web_server(files: Files, _system: System) -> Iterator[Finding]:
+    """Web servers that start with the guest: there is one public port, and it is for nginx as the course has it."""
+    for unit, path in _enabled(files, WEB_SERVERS_LEFT):
+        yield Finding(
+            "other_web_server",
+            CRITICAL,
+            f"{unit} starts with it: on port 80 or 443 it keeps the machine's own pages from being served.",
+            (path,),
+            False,
+            "It leaves it. Disable it in the box; an application of the course's listens on a port of 127.0.0.1.",
+        )
+    for unit, path in _enabled(files, (*WEB_SERVERS_OFF, "nginx.service")):
+        yield Finding(
+            "other_web_server",
+            MINOR,
+            f"{unit} starts with it: what it serves from the box will not be served.",
+            (path,),
+            True,
+            "nginx gets the course's settings; another one is turned off for good.",
+        )
+
+
+def other_firewall(files: Files, _system: System) -> Iterator[Finding]:
+    """Firewalls besides ours: rules of both would count."""
+    for unit, path in _enabled(files, FIREWALLS):
+        yield Finding(
+            "other_firewall",
+            MINOR,
+            f"{unit} starts with it: its rules may close the ports that a machine needs.",
+            (path,),
+            True,
+            "It turns it off for good and has rules of its own.",
+        )
+
+
+def _enabled(files: Files, units: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(unit, where that is said) of those units that are started with the guest."""
+    for path in found(files, "/etc/systemd/system/*.wants/*.service"):
+        if (unit := path.rpartition("/")[2]) in units:
+            yield unit, path
 
 
 def listens_everywhere(files: Files, _system: System) -> Iterator[Finding]:

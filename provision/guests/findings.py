@@ -9,6 +9,12 @@ SEVERITIES = (CRITICAL, SERIOUS, MINOR)  # it does not start or cannot be reache
 REMOVED_USERS = ("vagrant",)
 REPLACED_UNITS = ("jupyter-lab.service", "jupyter-notebook.service", "jupyterhub.service", "jupyterlab.service")
 
+# What the roles turn off; the same test compares it.
+WEB_SERVERS_OFF = ("apache2.service", "lighttpd.service")
+FIREWALLS = ("firewalld.service", "netfilter-persistent.service", "ufw.service")
+# What they know nothing of.
+WEB_SERVERS_LEFT = ("caddy.service", "haproxy.service", "httpd.service", "traefik.service", "varnish.service")
+
 
 @dataclass(frozen=True)
 class Finding:

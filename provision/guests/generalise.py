@@ -8,7 +8,9 @@ cd /
 rm -f var/lib/dbus/machine-id etc/ssh/ssh_host_* var/lib/systemd/random-seed var/lib/dhcp/*.leases
 echo localhost >etc/hostname
 rm -rf var/lib/cloud var/lib/apt/lists var/cache/apt var/cache/debconf/*-old var/lib/dpkg/*-old var/log/journal
-rm -rf root/.ansible root/.cache root/.ssh root/.bash_history home/*/.bash_history home/*/.ssh/authorized_keys*
+rm -rf root/.ansible root/.cache root/.ssh root/.bash_history home/*/.bash_history
+rm -rf home/*/.ssh/authorized_keys* etc/ssh/authorized_keys/*
+cut -d: -f6 etc/passwd | while read -r home; do rm -f ".$home"/.ssh/authorized_keys*; done
 mkdir -p var/lib/apt/lists/partial var/cache/apt/archives/partial
 find tmp var/tmp -mindepth 1 -delete
 find var/log -type f -exec truncate --size 0 {} +

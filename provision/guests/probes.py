@@ -147,6 +147,18 @@ def prove_safety(access: Access, _end: float) -> None:
                 raise NotYetError(f"sshd should offer {user} keys alone, but said: {said.strip() or 'nothing'}")
 
 
+def prove_no_sudo(access: Access, _end: float) -> None:
+    """Prove that sudo makes the user nobody else without a password, by no rule for the user or a group of theirs."""
+    # It lists a user's rules without a password if any of them needs none.
+    for words in (("sudo", "-n", "true"), ("sudo", "-n", "-l")):
+        code, printed, said = _ssh(access, *words)
+        if code == SSH_REFUSED:
+            raise NotYetError(said.strip() or "no shell answers")
+        if not code:
+            rules = "; ".join(line.strip() for line in printed.splitlines() if "NOPASSWD" in line)
+            raise NotYetError(f"{' '.join(words)} asks {access.user} for no password{rules and f': {rules}'}")
+
+
 def _ssh(access: Access, *remote: str) -> tuple[int, str, str]:
     words = ("BatchMode=yes", f"ConnectTimeout={TRY:.0f}", "ConnectionAttempts=3")
     done = run(ssh_command(access, *remote, options=words), deadline=6 * TRY, check=False)

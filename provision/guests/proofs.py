@@ -120,6 +120,13 @@ def other_proofs(expected: Expected) -> Iterator[Proof]:
     """What is proved beside `notebook_proofs`, at the same time: ports, SSH, a terminal, the course's applications."""
     yield from (_PORTS, _STAGES["ssh"], _STAGES["safety"])
     yield Proof(
+        "no sudo",
+        lambda subject: probes.prove_no_sudo(subject.access, subject.end),
+        "The student can become root",
+        "Take the rule out of the box's /etc/sudoers or /etc/sudoers.d, or the student's group out of it.",
+        _STAGES["ssh"].name,
+    )
+    yield Proof(
         "terminal",
         lambda subject: services.prove_terminal(subject.browser),
         "Signing in works but no terminal does",

@@ -74,7 +74,7 @@ def launch(
         if isinstance(action, Leave):
             progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
     template = data_path("heat/student.yaml").read_text()
-    reach = Reach(folder, read_handouts(folder), deadline, tls=order.course.scheme == "https")
+    reach = Reach(folder, read_handouts(folder), deadline)
     run = Run()
     total = len(order.students)
     try:

@@ -19,7 +19,10 @@ from provision.paths import write_private
 
 @dataclass(frozen=True)
 class Handout:
-    """What a student is given. `ssh_key_file` is relative to the folder; `url` is empty until it is proved."""
+    """What a student is given. `ssh_key_file` is relative to the folder; `url` is empty until it is proved.
+
+    `scheme` is how the machine is addressed, "http" or "https": known before there is a URL, and without the course.
+    """
 
     id: str
     name: str
@@ -27,6 +30,7 @@ class Handout:
     user: str
     password: str = field(repr=False)
     ssh_key_file: str
+    scheme: str
 
 
 COLUMNS = tuple(column.name for column in fields(Handout))
@@ -66,8 +70,11 @@ def write_handouts(folder: Path, handouts: Mapping[str, Handout]) -> None:
     write_private(handout_file(folder), text.getvalue())
 
 
-def ensure_handouts(folder: Path, students: Iterable[Student], user: str) -> dict[str, Handout]:
-    """A password and a key pair for each of `students` who has none here yet; the handouts of all."""
+def ensure_handouts(folder: Path, students: Iterable[Student], user: str, scheme: str) -> dict[str, Handout]:
+    """A password and a key pair for each of `students`, who get a machine now: those of before, if there are any.
+
+    Returns the handouts of all.
+    """
     keys = folder / "keys"
     keys.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -78,8 +85,9 @@ def ensure_handouts(folder: Path, students: Iterable[Student], user: str) -> dic
             pair = new_key_pair(student.id)
             write_private(public_key_file(folder, student.id), pair.public + "\n")
             write_private(keys / student.id, pair.private)
-        if student.id not in handouts:
-            handouts[student.id] = Handout(student.id, student.name, "", user, new_password(), f"keys/{student.id}")
+        before = handouts.get(student.id)
+        password = before.password if before else new_password()
+        handouts[student.id] = Handout(student.id, student.name, "", user, password, f"keys/{student.id}", scheme)
     write_handouts(folder, handouts)
     return handouts
 
@@ -97,8 +105,8 @@ def public_key_file(folder: Path, student: str) -> Path:
     return folder / "keys" / f"{student}.pub"
 
 
-def access_to(handout: Handout, folder: Path, address: str, stack: Stack, *, tls: bool = False) -> Access:
-    """The student's own way in, as the handout says it; before it has a URL, `tls` says what that will be."""
+def access_to(handout: Handout, folder: Path, address: str, stack: Stack) -> Access:
+    """The student's own way in, as the handout says it."""
     return Access(
         address=address,
         user=handout.user,
@@ -106,5 +114,5 @@ def access_to(handout: Handout, folder: Path, address: str, stack: Stack, *, tls
         key=(folder / handout.ssh_key_file).absolute(),
         host_alias=stack.id,
         known_hosts=(folder / "known_hosts").absolute(),
-        tls=tls or handout.url.startswith("https:"),
+        tls=handout.scheme == "https",
     )

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from provision.core.course import Course
@@ -20,6 +21,7 @@ from provision.workflows.baking import TREE, TREE_PROGRAMS, where_to_bake
 from provision.workflows.boxes import box_place, ensure_box
 from provision.workflows.buildlog import LOG, logged
 from provision.workflows.builds import Build, finished_builds, made_of, made_steps, sha256_of
+from provision.workflows.certificates import certificate_variables
 from provision.workflows.checkpoints import kept_steps, working
 from provision.workflows.convert import GIB
 from provision.workflows.courses import read_course
@@ -61,13 +63,13 @@ def build_image(name: str, progress: Progress, wish: Wish | None = None) -> Buil
     """
     wish = wish or Wish()
     course, place = read_course(name)
+    variables = _told(course, place)
     makes_box = not wish.box and course.box.build is not None and not box_place(course, place.parent).exists()
     mounts = where_to_bake(wish.bake_in) == TREE
     check_computer(_programs(mounts=mounts, makes_box=makes_box), root=mounts or makes_box)
     with working(course.name, progress) as work, _log(work, progress) as told, _room(work):
         source = wish.box or ensure_box(course, place.parent, told)
         sha256 = _sum(source, told)
-        variables = role_variables(course)
         inputs = course_inputs(course, variables, sha256, wish.bake_in)
         order = Order(course, source, sha256, work, variables, inputs, wish.bake_in)
         return _run(order, plan_steps(inputs, _kept(course), wish.start), told, verify=wish.verify)
@@ -80,8 +82,13 @@ def plan_build(name: str, progress: Progress, wish: Wish | None = None) -> tuple
     source = wish.box or box_place(course, place.parent)
     if not source.exists() and not wish.box and course.box.build:
         return tuple(Decision(step, True, f"the box is to be made by {course.box.build} first") for step in STEPS)
-    inputs = course_inputs(course, role_variables(course), _sum(source, progress), wish.bake_in)
+    inputs = course_inputs(course, _told(course, place), _sum(source, progress), wish.bake_in)
     return plan_steps(inputs, _kept(course), wish.start)
+
+
+def _told(course: Course, place: Path) -> dict[str, object]:
+    """What the roles are told: of course.toml, and of the certificate beside it."""
+    return {**role_variables(course), **certificate_variables(course, place.parent, datetime.now(UTC))}
 
 
 def _run(order: Order, decisions: Sequence[Decision], progress: Progress, *, verify: bool) -> Build:

@@ -124,13 +124,11 @@ def _observe(job: Job, run: Run, *, silent: float) -> tuple[Stack, ...] | None:
 
 def _prepare_handouts(job: Job, actions: tuple[Action, ...]) -> None:
     """Write down the passwords of all who get a machine now, before any of them is asked for."""
-    new = [
-        job.students[action.student]
-        for action in actions
-        if isinstance(action, Create | Replace) and action.student not in job.reach.handouts
-    ]
-    if new:
-        job.reach.handouts.update(ensure_handouts(job.reach.folder, new, job.order.course.user.name))
+    user, scheme, known = job.order.course.user.name, job.order.course.scheme, job.reach.handouts
+    right = {student for student, handout in known.items() if (handout.user, handout.scheme) == (user, scheme)}
+    making = [action.student for action in actions if isinstance(action, Create | Replace)]
+    if new := [job.students[student] for student in making if student not in right]:
+        known.update(ensure_handouts(job.reach.folder, new, user, scheme))
 
 
 def _act(job: Job, run: Run, crews: Crews, action: Action) -> None:

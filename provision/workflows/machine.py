@@ -21,15 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reach:
-    """The handouts by which machines are reached, and the seconds that one may take to prove itself.
-
-    `tls`: their pages are served with a certificate.
-    """
+    """The handouts by which machines are reached, and the seconds that one may take to prove itself."""
 
     folder: Path
     handouts: dict[str, Handout]
     deadline: float
-    tls: bool = False
 
 
 def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callable[[str], None]) -> Outcome:
@@ -38,7 +34,7 @@ def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callab
     if handout is None:
         return _no_handout(stack, reach.folder)
     try:
-        access = access_to(handout, reach.folder, _address(connection, stack), stack, tls=reach.tls)
+        access = access_to(handout, reach.folder, _address(connection, stack), stack)
         prove_ready(access, deadline=reach.deadline, on_stage=on_stage)
     except NotReadyError as exc:
         return Failed(stack.student, exc.stage, exc.message, exc.hint or "")

@@ -96,7 +96,8 @@ def test_all_that_init_leaves_as_comments_can_be_switched_on(tmp_path: Path) -> 
         "# proxy =",
     )
     lines = [line.removeprefix("# ") if line.startswith(words) else line for line in text.splitlines()]
-    (tmp_path / "course.toml").write_text("\n".join(lines))
+    # One key makes no sense with the example of another.
+    (tmp_path / "course.toml").write_text("\n".join(lines).replace('tls = "none"', 'tls = "own"'))
     done = provision(tmp_path, "course", "check")
     assert done.returncode == 0, done.stderr
     for words_ in (
@@ -105,7 +106,7 @@ def test_all_that_init_leaves_as_comments_can_be_switched_on(tmp_path: Path) -> 
         "/nbdime/",
         "/openrefine/",
         "/srv/course-data",
-        "plain HTTP",
+        "HTTPS on port 443",
         "proxy.ex",
     ):
         assert words_ in done.stdout

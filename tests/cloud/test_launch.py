@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from provision.progress import Silent
 from provision.workflows.cohort import delete, find_cohort, launch, plan, status
 from provision.workflows.courses import Order
 from provision.workflows.handouts import ensure_handouts, read_handouts
+from provision.workflows.machine import find_machine
 
 from .conftest import HEAT, NEUTRON, NOVA
 from .test_preflight import COURSE, cloud_has
@@ -115,7 +117,7 @@ def test_each_student_ends_in_an_outcome_of_his_own(cloud: Connection, http: rm.
     heat.add("broken", "CREATE_FAILED")
     heat.add("foreign", COMPLETE, tags="somebody=else")
     heat.add("gone", COMPLETE)  # no longer in the roster
-    ensure_handouts(tmp_path, [Student("kept", "K", "k@x.org")], "student")
+    ensure_handouts(tmp_path, [Student("kept", "K", "k@x.org")], "student", "http")
     password = read_handouts(tmp_path)["kept"].password
     outcomes = run(cloud, tmp_path, "kept", "new", "broken", "crowded", "poor", "foreign", "slow")
     assert {student: stage for student, (stage, _) in outcomes.items()} == {
@@ -191,6 +193,23 @@ def test_status_says_who_has_what(cloud: Connection, http: rm.Mocker, tmp_path: 
         ("missing", "Create", None),
     ]
     assert heat.asked() == []
+
+
+def test_a_machine_with_tls_is_found_there_whoever_asks(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
+    cloud_has(http)
+    Heat(http)
+    ada = Student("ada", "Ada", "ada@x.org")
+    password = ensure_handouts(tmp_path, [ada], "student", "http")["ada"].password  # of a machine that is no more
+    course = COURSE.model_copy(update={"public": COURSE.public.model_copy(update={"tls": "own"})})
+    wanted = replace(order("ada"), course=course)
+    how = {"image": None, "flavor": None, "network": None, "folder": tmp_path}
+    (launched,) = launch(cloud, wanted, **how, deadline=5, progress=Silent())  # type: ignore[arg-type]  # as many kinds
+    (standing,) = status(cloud, "demo-26J", None, folder=tmp_path, deadline=0.1)
+    for outcome in (launched, standing.outcome):
+        assert isinstance(outcome, Failed)
+        assert "connecting to 127.0.0.1 port 443: " in outcome.reason
+    access = find_machine(cloud, "demo-26J", "ada", tmp_path)
+    assert (access.url, access.password) == ("https://127.0.0.1/", password)
 
 
 def nothing_left(http: rm.Mocker, *, routers: int = 0) -> None:

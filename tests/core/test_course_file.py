@@ -119,6 +119,9 @@ def test_a_course_toml_with_ten_mistakes_reports_ten() -> None:
     [
         ('tls = "own"', "", "line 15: public.tls: is missing ("),
         ('tls = "own"', 'tls = "yes"', "line 16: public.tls: should be 'none' or 'own', not 'yes'"),
+        ('tls = "own"', 'tls = "own"\ncertificate = "x.pem"', "line 17: public.certificate: needs certificate_key"),
+        ('tls = "own"', 'tls = "none"\ncertificate_key = "x"', "line 17: public.certificate_key: means nothing with"),
+        ('tls = "own"', 'tls = "none"', 'line 17: public.name: means nothing with tls = "none"'),
         ('name = "tm351.example.ac.uk"', 'name = "http://x"', "line 17: public.name: must be a whole host name"),
         ('"work/own"', '"/etc"', "line 13: user.folders[2]: must be a folder below the home"),
         ('["notebooks", "work/own"]', "[]", "line 13: user.folders: must name at least one"),

@@ -1,17 +1,25 @@
 """What people write is found, read and refused with its place; what we write for them is private and whole."""
 
 import stat
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from provision.core.course_file import parse_course
 from provision.core.plan import Stack
 from provision.core.roster import Student
 from provision.errors import InvalidInputError, NotFoundError
 from provision.guests.access import Access
+from provision.progress import Silent
+from provision.workflows.certificates import certificate_variables
 from provision.workflows.courses import named_cohort, read_course, read_order, read_roster
 from provision.workflows.handouts import access_to, ensure_handouts, read_handouts, save_urls
+from provision.workflows.image import build_image, plan_build
 
+NOW = datetime.now(UTC)
 COURSE = """\
 [course]
 name = "demo"
@@ -88,12 +96,66 @@ def test_a_roster_that_is_not_there(tmp_path: Path) -> None:
         read_roster(tmp_path / "none.csv")
 
 
+def pair(folder: Path, name: str, *more: str) -> None:
+    """A new key and a certificate of it."""
+    files = ["-keyout", str(folder / f"{name}-key.pem"), "-out", str(folder / f"{name}.pem")]
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=x"]
+    subprocess.run([*make, "-days", "300", *(more or ("-nodes",)), *files], check=True, capture_output=True)
+
+
+def with_certificate(certificate: str, key: str) -> str:
+    lines = f'tls = "own"\ncertificate = "{certificate}"\ncertificate_key = "{key}"'
+    return COURSE.replace('tls = "none"', lines)
+
+
+def test_a_courses_certificate_is_read_from_beside_it(tmp_path: Path) -> None:
+    pair(tmp_path, "own")
+    told = certificate_variables(parse_course(with_certificate("own.pem", "own-key.pem"), "course.toml"), tmp_path, NOW)
+    assert told == {
+        "nginx_proxy_certificate": (tmp_path / "own.pem").read_text(),
+        "nginx_proxy_certificate_key": (tmp_path / "own-key.pem").read_text(),
+    }
+    assert certificate_variables(parse_course(COURSE, "course.toml"), tmp_path, NOW) == {}
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "words"),
+    [
+        ("own.pem", "other-key.pem", "other-key.pem is not the key of .*own.pem"),
+        ("own-key.pem", "own-key.pem", "own-key.pem is no certificate in PEM"),
+        ("own.pem", "own.pem", "own.pem is no key in PEM without a password"),
+        ("own.pem", "locked-key.pem", "locked-key.pem is no key in PEM without a password"),
+        ("binary", "own-key.pem", "binary is not PEM"),
+        ("none.pem", "own-key.pem", r"none\.pem cannot be read: No such file"),
+    ],
+)
+def test_an_unsound_certificate_stops_a_build_before_it_begins(
+    tmp_path: Path, certificate: str, key: str, words: str
+) -> None:
+    pair(tmp_path, "own")
+    pair(tmp_path, "other")
+    pair(tmp_path, "locked", "-passout", "pass:secret")
+    (tmp_path / "binary").write_bytes(b"\x30\x82")
+    (tmp_path / "demo.box").write_bytes(b"x")
+    (tmp_path / "course.toml").write_text(with_certificate(certificate, key))
+    for begin in (plan_build, build_image):
+        with pytest.raises((InvalidInputError, NotFoundError), match=words):
+            begin(str(tmp_path / "course.toml"), Silent())
+
+
+def test_a_certificate_that_is_over_is_refused(tmp_path: Path) -> None:
+    pair(tmp_path, "own")
+    course = parse_course(with_certificate("own.pem", "own-key.pem"), "course.toml")
+    with pytest.raises(InvalidInputError, match=r"own\.pem was good until"):
+        certificate_variables(course, tmp_path, NOW + timedelta(days=400))
+
+
 def test_handouts_are_private_kept_and_extended(tmp_path: Path) -> None:
     folder = tmp_path / "handouts" / "demo-26J"
-    first = ensure_handouts(folder, [ADA], "student")
+    first = ensure_handouts(folder, [ADA], "student", "http")
     key = (folder / "keys" / "s1").read_text()
     assert (first["s1"].name, first["s1"].user, first["s1"].url) == ("Ada, née Byron", "student", "")
-    both = ensure_handouts(folder, [ADA, BOB], "student")
+    both = ensure_handouts(folder, [ADA, BOB], "student", "http")
     assert both["s1"] == first["s1"]
     assert both["s2"].password != first["s1"].password
     assert (folder / "keys" / "s1").read_text() == key
@@ -109,7 +171,7 @@ def test_handouts_are_private_kept_and_extended(tmp_path: Path) -> None:
 
 
 def test_urls_are_written_into_the_rows(tmp_path: Path) -> None:
-    ensure_handouts(tmp_path, [ADA, BOB], "student")
+    ensure_handouts(tmp_path, [ADA, BOB], "student", "http")
     save_urls(tmp_path, {"s2": "http://172.24.4.9/", "stranger": "http://172.24.4.8/"})
     assert {name: handout.url for name, handout in read_handouts(tmp_path).items()} == {
         "s1": "",
@@ -117,15 +179,22 @@ def test_urls_are_written_into_the_rows(tmp_path: Path) -> None:
     }
 
 
+def test_the_same_password_is_for_the_next_machine_and_its_address_is_not(tmp_path: Path) -> None:
+    old = ensure_handouts(tmp_path, [ADA], "vagrant", "http")["s1"]
+    save_urls(tmp_path, {"s1": "http://172.24.4.9/"})
+    new = ensure_handouts(tmp_path, [ADA], "student", "https")["s1"]
+    assert new == replace(old, user="student", scheme="https")
+
+
 def test_a_file_that_is_no_handout_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "handout.csv").write_text("name,grade\nAda,1\n")
     with pytest.raises(InvalidInputError, match="not a handout file"):
-        ensure_handouts(tmp_path, [ADA], "student")
+        ensure_handouts(tmp_path, [ADA], "student", "http")
     assert (tmp_path / "handout.csv").read_text() == "name,grade\nAda,1\n"
 
 
 def test_the_way_in_is_the_handouts(tmp_path: Path) -> None:
-    handout = ensure_handouts(tmp_path, [ADA], "student")["s1"]
+    handout = ensure_handouts(tmp_path, [ADA], "student", "http")["s1"]
     stack = Stack("id1", "demo-26J-s1", "s1", "CREATE_COMPLETE", "", "")
     access = access_to(handout, tmp_path, "172.24.4.9", stack)
     assert access == Access(

@@ -14,7 +14,15 @@ from provision.errors import InvalidInputError
 from provision.guests import doctor
 from provision.guests.doctor import diagnose
 from provision.guests.exposure import VAGRANT_KEYS
-from provision.guests.findings import REMOVED_USERS, REPLACED_UNITS, SEVERITIES, Finding
+from provision.guests.findings import (
+    FIREWALLS,
+    REMOVED_USERS,
+    REPLACED_UNITS,
+    SEVERITIES,
+    WEB_SERVERS_LEFT,
+    WEB_SERVERS_OFF,
+    Finding,
+)
 from tests.guests.shelf import Link, Shelf
 from tests.guests.test_initrd import cpio
 
@@ -31,6 +39,8 @@ LIB = "/usr/lib/modules/6.1.0-9-amd64"
 UNIT = "/etc/systemd/system/multi-user.target.wants"
 RSA = (ROOT / "provision/guests/keys/vagrant_insecure").read_bytes()
 PUBLIC = load_pem_private_key(RSA, None).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+
+OWN_KEY = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdmZQ== joe\n"
 
 Files = dict[str, bytes | Link]
 
@@ -58,7 +68,9 @@ HEALTHY: Files = {
     "/etc/systemd/network/80-dhcp.network": b"[Match]\nType=ether\n",
     "/usr/lib/systemd/system/ssh.service": b"[Service]\nExecStart=/usr/sbin/sshd -D\n",
     f"{UNIT}/ssh.service": Link("/lib/systemd/system/ssh.service"),
-    "/home/joe/.ssh/authorized_keys": b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdmZQ== joe\n",
+    "/home/joe/.ssh/authorized_keys": b"# none\n",
+    "/etc/sudoers": b"Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n# joe ALL=(ALL) NOPASSWD: ALL\n",
+    "/etc/sudoers.d/joe.off": b"joe ALL=(ALL) NOPASSWD: ALL\n",
     "/etc/postgresql/15/main/postgresql.conf": b"#listen_addresses = '*'\nlisten_addresses = 'localhost'\n",
     "/etc/redis/redis.conf": b"# bind 0.0.0.0\nbind 127.0.0.1 -::1\n",
     "/home/joe/.jupyter/jupyter_server_config.py": b"# c.ServerApp.ip = '*'\nc.ServerApp.ip = '127.0.0.1'\n",
@@ -147,7 +159,40 @@ FAULTS: list[tuple[Files, list[tuple[str, str, bool]]]] = [
     ({"/root/.ssh/authorized_keys": PUBLIC}, [("vagrant_key", "/root/.ssh/authorized_keys", True)]),
     (
         {"/home/joe/.ssh/authorized_keys2": b'from="*" ' + PUBLIC + b"\n"},
-        [("vagrant_key", "/home/joe/.ssh/authorized_keys2", False)],
+        [("vagrant_key", "/home/joe/.ssh/authorized_keys2", True)],
+    ),
+    ({"/home/joe/.ssh/authorized_keys": OWN_KEY}, [("foreign_key", "/home/joe/.ssh/authorized_keys", True)]),
+    ({"/etc/ssh/authorized_keys/joe": OWN_KEY}, [("foreign_key", "/etc/ssh/authorized_keys/joe", True)]),
+    (
+        {"/home/vagrant/.ssh/authorized_keys": PUBLIC + b"\n" + OWN_KEY},
+        [
+            ("vagrant_key", "/home/vagrant/.ssh/authorized_keys", True),
+            ("foreign_key", "/home/vagrant/.ssh/authorized_keys", True),
+        ],
+    ),
+    (
+        {"/etc/sudoers.d/vagrant": b"vagrant ALL=(ALL) NOPASSWD: ALL\n"},
+        [("sudo_without_password", "/etc/sudoers.d/vagrant", True)],
+    ),
+    (
+        {"/etc/sudoers": b"%sudo ALL=(ALL) NOPASSWD: ALL\nvagrant ALL=NOPASSWD: ALL\n"},
+        [("sudo_without_password", "/etc/sudoers", False), ("sudo_without_password", "/etc/sudoers", True)],
+    ),
+    (
+        {f"{UNIT}/apache2.service": Link("/lib/systemd/system/apache2.service")},
+        [("other_web_server", f"{UNIT}/apache2.service", True)],
+    ),
+    (
+        {f"{UNIT}/nginx.service": Link("/lib/systemd/system/nginx.service")},
+        [("other_web_server", f"{UNIT}/nginx.service", True)],
+    ),
+    (
+        {f"{UNIT}/caddy.service": Link("/lib/systemd/system/caddy.service")},
+        [("other_web_server", f"{UNIT}/caddy.service", False)],
+    ),
+    (
+        {f"{UNIT}/ufw.service": Link("/lib/systemd/system/ufw.service")},
+        [("other_firewall", f"{UNIT}/ufw.service", True)],
     ),
     (logins(vagrant=OPENED), [("known_password", "/etc/shadow", True)]),
     (logins(root=OPENED), [("known_password", "/etc/shadow", True)]),
@@ -306,10 +351,14 @@ def test_the_newest_kernel_comes_last() -> None:
 
 def test_what_the_roles_remove_is_what_the_doctor_thinks() -> None:
     defaults = {
-        name: yaml.safe_load((ROOT / f"roles/{name}/defaults/main.yml").read_text()) for name in ("ssh_keys", "jupyter")
+        name: yaml.safe_load((ROOT / f"roles/{name}/defaults/main.yml").read_text())
+        for name in ("ssh_keys", "jupyter", "hardening")
     }
     assert tuple(defaults["ssh_keys"]["ssh_keys_removed_users"]) == REMOVED_USERS
     assert tuple(defaults["jupyter"]["jupyter_replaces"]) == REPLACED_UNITS
+    off = set(defaults["hardening"]["hardening_unneeded"])
+    assert off.issuperset({*WEB_SERVERS_OFF, *FIREWALLS})
+    assert off.isdisjoint(WEB_SERVERS_LEFT)
 
 
 def test_vagrants_key_is_the_one_that_the_probes_try() -> None:

@@ -35,9 +35,9 @@ def names(proofs: "Sequence[Proof] | Iterator[Proof]") -> list[str]:
 
 def test_what_a_course_has_is_proved_and_nothing_else() -> None:
     assert names(notebook_proofs(BARE)) == ["kernel"]
-    assert names(other_proofs(BARE)) == ["ports", "ssh", "safety", "terminal"]
+    assert names(other_proofs(BARE)) == ["ports", "ssh", "safety", "no sudo", "terminal"]
     assert names(notebook_proofs(FULL)) == ["kernel", "PostgreSQL", "offline pip install"]
-    assert names(other_proofs(FULL))[4:] == ["/openrefine/", "/proxy/3334/", "/docs/", "/proxy/8000/", "/data/"]
+    assert names(other_proofs(FULL))[5:] == ["/openrefine/", "/proxy/3334/", "/docs/", "/proxy/8000/", "/data/"]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,14 @@ def proof(name: str) -> Proof:
     return next(each for each in unclaimed_proofs() if each.name == name)
 
 
+SSH = """#!/bin/sh
+case "$*" in
+*"@127.0.0.1 sudo -n true") code={} ;;
+*"@127.0.0.1 sudo -n -l") code={}; echo '    (root) NOPASSWD: /usr/bin/apt' ;;
+esac
+test $code != 255 || echo "Connection refused" >&2
+exit $code
+"""
 NOBODYS = "<h1>This machine has no student yet</h1>"
 
 
@@ -118,6 +126,33 @@ def test_a_machine_that_is_not_locked_is_found(
 def test_a_machine_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NotYetError, match="GET /healthz failed"):
         proof("network").prove(subject("http://127.0.0.1:9/", tmp_path))
+
+
+# How the guest's sudo ends, first when it is to do something, then when it is to list the student's rules.
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        ((1, 1), None),
+        ((127, 127), None),
+        ((0, 0), "sudo -n true asks oustudent for no password"),
+        ((1, 0), r"sudo -n -l asks oustudent for no password: \(root\) NOPASSWD: /usr/bin/apt$"),
+        ((255, 255), "Connection refused"),
+        ((1, 255), "Connection refused"),
+    ],
+)
+def test_a_student_who_can_become_root_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], words: str | None
+) -> None:
+    program = tmp_path / "ssh"
+    program.write_text(SSH.format(*codes))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (tried,) = [each for each in other_proofs(BARE) if each.name == "no sudo"]
+    if words is None:
+        tried.prove(subject("http://127.0.0.1:9/", tmp_path))
+    else:
+        with pytest.raises(NotYetError, match=words):
+            tried.prove(subject("http://127.0.0.1:9/", tmp_path))
 
 
 @pytest.mark.parametrize(

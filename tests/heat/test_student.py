@@ -60,7 +60,7 @@ def test_the_code_sends_what_the_template_takes(template: dict[str, Any], tmp_pa
         "course.toml",
     )
     student = Student("s001", "Ada Lovelace", "ada@example.org", (KEY,))
-    reach = Reach(tmp_path, ensure_handouts(tmp_path, [student], "student"), 1)
+    reach = Reach(tmp_path, ensure_handouts(tmp_path, [student], "student", "http"), 1)
     ground: Any = type("Ground", (), {"image": Any, "flavor": Any, "network_id": "net1"})
     ground.image, ground.flavor = type("I", (), {"id": "image1"}), type("F", (), {"id": "flavor1"})
     job = Job(Any, Order(course, "demo-26J", "26J", (student,)), ground, "", reach)  # type: ignore[arg-type]  # no cloud is asked

@@ -101,7 +101,7 @@ def test_an_image_that_does_not_boot_fails_and_that_is_written_down(disk: Path, 
         ("student", "network"),
     }
     assert all(proof.failure and proof.hint for proof in report.proofs)
-    assert len(report.proofs) == 6 + 8 + 4
+    assert len(report.proofs) == 6 + 9 + 4
 
     manifest = json.loads((build.folder / "manifest.json").read_text())
     assert manifest["verified"]["passed"] is False

@@ -33,9 +33,13 @@ echo '{}' >/home/vagrant/notebooks/welcome.ipynb
 printf '[Service]\\nExecStart=/bin/false\\n[Install]\\nWantedBy=multi-user.target\\n' \
   | tee /etc/systemd/system/jupyter-notebook.service >/lib/systemd/system/rpcbind.service
 systemctl enable jupyter-notebook.service rpcbind.service
+for unit in jupyter jupyter-notebook nginx nftables ssh sshd; do
+  mkdir -p /etc/systemd/system/$unit.service.d
+  printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >/etc/systemd/system/$unit.service.d/box.conf
+done
 useradd --create-home keeper
 useradd --create-home --groups sudo student
-echo 'student ALL=(ALL) NOPASSWD: ALL' | tee -a /etc/sudoers >/etc/sudoers.d/student
+printf '%s ALL=(ALL) NOPASSWD: ALL\\n' student %student | tee -a /etc/sudoers >/etc/sudoers.d/student
 mkdir /home/keeper/.ssh
 printf '%s\\n' 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1YdxBpNlzxDqfJyw/QKow1F+wvG9hXGoqiysfJOn5Y vagrant' \
   'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEdmZQ== keeper' >/home/keeper/.ssh/authorized_keys

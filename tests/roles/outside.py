@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from tests.roles.container import Container
 
 HERE, THERE, METADATA = "192.0.2.1", "192.0.2.2", "169.254.169.254"
+HERE_6, THERE_6 = "2001:db8::1", "2001:db8::2"
 CONNECT = """
 import socket
 def answer(port):
-    with socket.socket() as ours:
-        ours.settimeout(1)
-        return ours.connect_ex(({address!r}, port)) == 0
+    try:
+        socket.create_connection(({address!r}, port), 1).close()
+    except OSError:
+        return False
+    return True
 print(*[port for port in {ports!r} if answer(port)])
 """
 LISTEN = """
 import socket, time
-held = [socket.create_server(("0.0.0.0", port)) for port in {ports!r}]
+held = [socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True) for port in {ports!r}]
 print("ready", flush=True)
 time.sleep(300)
 """
@@ -37,9 +40,9 @@ class Outside:
         """What a command line starts with that is to run there."""
         return ("ip", "netns", "exec", self.namespace)
 
-    def reached(self, ports: tuple[int, ...]) -> set[int]:
+    def reached(self, ports: tuple[int, ...], at: str = THERE) -> set[int]:
         """Which of the container's ports accept a connection from here."""
-        code = CONNECT.format(address=THERE, ports=ports)
+        code = CONNECT.format(address=at, ports=ports)
         words = [*self.way, sys.executable, "-c", code]
         done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
         return set(map(int, done.stdout.split()))
@@ -56,8 +59,10 @@ def outside(machine: Container) -> Iterator[Outside]:
         _run("ip", "-n", name, "link", "set", "host0", "netns", str(machine.leader))
         for address in (f"{HERE}/24", f"{METADATA}/32"):
             _run("ip", "-n", name, "address", "add", address, "dev", "out0")
+        _run("ip", "-n", name, "address", "add", f"{HERE_6}/64", "dev", "out0", "nodad")
         _run("ip", "-n", name, "link", "set", "out0", "up")
         _run(*inside, "ip", "address", "add", f"{THERE}/24", "dev", "host0")
+        _run(*inside, "ip", "address", "add", f"{THERE_6}/64", "dev", "host0", "nodad")
         _run(*inside, "ip", "link", "set", "host0", "up")
         _run(*inside, "ip", "route", "add", METADATA, "dev", "host0")
         yield Outside(name)

@@ -1,19 +1,22 @@
 """What a machine's neighbours reach of it, and what a student reaches of the cloud."""
 
+import pytest
+
 from tests.roles.conftest import Applied
 from tests.roles.container import Container, booted
-from tests.roles.outside import CONNECT, METADATA, listening, outside
+from tests.roles.outside import CONNECT, METADATA, THERE, THERE_6, listening, outside
 
 CLOSED = (3334, 5432, 8888)
 
 
-def test_neighbours_reach_ssh_and_the_public_port_alone(applied: Applied) -> None:
+@pytest.mark.parametrize("address", [THERE, THERE_6])
+def test_neighbours_reach_ssh_and_the_public_port_alone(applied: Applied, address: str) -> None:
     with booted(applied.root) as machine, outside(machine) as neighbour:
         inside = ("nsenter", "--target", str(machine.leader), "--net")
         with listening(inside, CLOSED):
-            assert neighbour.reached((22, 80, *CLOSED)) == {22, 80}
+            assert neighbour.reached((22, 80, *CLOSED), address) == {22, 80}
             machine.run("nft", "flush", "ruleset")
-            assert neighbour.reached(CLOSED) == set(CLOSED), "without the firewall they would be reached"
+            assert neighbour.reached(CLOSED, address) == set(CLOSED), "without the firewall they would be reached"
 
 
 def test_metadata_is_for_root_alone(applied: Applied) -> None:

@@ -10,7 +10,7 @@ from provision.guests.playbooks import Played
 from tests.roles.container import Container, booted
 from tests.roles.inside import seen_inside
 from tests.roles.outside import outside
-from tests.roles.units import unhardened
+from tests.roles.units import foreign_drop_ins, unhardened
 from tests.roles.web.tree import extract, opened
 
 UNIT = "provision-databases"
@@ -19,8 +19,13 @@ VARIABLES = {
     "course_user_group": "users",
     "postgresql_user": "student",
     "postgresql_databases": ["shop", "own"],
+    "nginx_proxy_databases": True,
 }
-ROLES = ("course_user", "postgresql")
+ROLES = ("course_user", "postgresql", "nginx_proxy")
+HEALTH = "import requests; print(requests.get('http://127.0.0.1/healthz').json()['postgresql'])"
+# Slower than systemd's own limit, which is five starts within ten seconds, ever sees.
+SLOWLY = "[Unit]\nStartLimitBurst=5\n[Service]\nRestartSec=2600ms\n"
+BROKEN = "[Service]\nExecStart=\nExecStart=/bin/false\n"
 OPEN = "host all all 0.0.0.0/0 trust\n"
 # What a box has: a database and tables of others, and the student has no role.
 BOX = """
@@ -58,6 +63,10 @@ def installed(plain_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Ins
         (cluster,) = root.glob("etc/postgresql/*/main")
         (cluster / "conf.d/box.conf").write_text("listen_addresses = '*'\n")
         (cluster / "pg_hba.conf").write_text(OPEN)
+        for unit in ("postgresql", "postgresql@", "postgresql@15-main"):
+            added = root / f"etc/systemd/system/{unit}.service.d/box.conf"
+            added.parent.mkdir()
+            added.write_text(BROKEN)
         return Installed(root, run(ROLES, VARIABLES), run(ROLES, VARIABLES))
 
 
@@ -74,12 +83,16 @@ def sql(machine: Container, user: str, database: str, *queries: str) -> str:
 
 
 def test_a_second_run_changes_nothing(installed: Installed) -> None:
-    assert len(installed.mended.changed) == 1
+    assert len(installed.mended.changed) == 2
     assert installed.again.changed == ()
 
 
 def test_its_unit_is_hardened(installed: Installed) -> None:
     assert unhardened(installed.root) == {}
+
+
+def test_what_the_box_added_to_its_units_is_gone(installed: Installed) -> None:
+    assert foreign_drop_ins(installed.root) == []
 
 
 def test_it_listens_to_its_own_machine_alone(machine: Container) -> None:
@@ -112,3 +125,27 @@ def test_the_student_uses_a_missing_database_and_one_of_others(machine: Containe
     sql(machine, "postgres", "shop", "CREATE TABLE later (n int)")
     assert sql(machine, "student", "shop", "SELECT count(*) FROM later") == "0"
     assert sql(machine, "postgres", "shop", "SELECT tableowner FROM pg_tables WHERE tablename = 'sale'") == "clerk"
+
+
+def test_health_says_whether_it_answers(machine: Container) -> None:
+    machine.wait_for(HEALTH, "ready")
+    machine.run("systemctl", "stop", "postgresql")
+    machine.wait_for(HEALTH, "starting")
+    machine.run("systemctl", "start", "postgresql")
+    machine.wait_for(HEALTH, "ready")
+
+
+def test_what_fails_for_good_is_given_up_and_health_says_so(machine: Container, installed: Installed) -> None:
+    wanted = installed.root / "usr/local/lib/provision/databases.sql"
+    right = wanted.read_text()
+    wanted.write_text("SELECT nonsense;\n")
+    settings = f"/run/systemd/system/{UNIT}.service.d"
+    machine.run("sh", "-c", f"mkdir -p {settings}; printf '{SLOWLY}' >{settings}/test.conf; systemctl daemon-reload")
+    machine.run("systemctl", "restart", "--no-block", UNIT)
+    machine.wait_for(HEALTH, "starting")
+    machine.wait_for(HEALTH, "failed", seconds=40)
+    assert machine.run("systemctl", "show", "--value", "--property=NRestarts", UNIT) == "5"
+    wanted.write_text(right)
+    machine.run("systemctl", "reset-failed", UNIT)
+    machine.run("systemctl", "start", UNIT)
+    machine.wait_for(HEALTH, "ready")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.roles.conftest import MARKER, PASSWORD, Applied
 from tests.roles.container import booted
-from tests.roles.units import unhardened
+from tests.roles.units import foreign_drop_ins, unhardened
 
 ROOT = Path(__file__).resolve().parents[2]
 HEALTH = "import requests; print(requests.get('http://127.0.0.1/healthz').status_code)"
@@ -71,6 +71,10 @@ def test_our_units_are_hardened(applied: Applied) -> None:
     assert unhardened(applied.root) == {}
 
 
+def test_what_the_box_added_to_units_of_the_same_names_is_gone(applied: Applied) -> None:
+    assert foreign_drop_ins(applied.root) == []
+
+
 def test_unclaimed_it_is_locked(applied: Applied) -> None:
     with booted(applied.root) as machine:
         machine.wait_for(HEALTH, "503")
@@ -92,6 +96,12 @@ def test_claimed_it_serves_its_student(applied: Applied, claim: str, tmp_path: P
         into = ["nsenter", "--target", str(machine.leader), "--net", *SSH, "-i", str(key)]
         who = subprocess.run([*into, "student@127.0.0.1", "id", "-un"], capture_output=True, text=True, check=False)
         assert who.stdout.strip() == "student", who.stderr
+        asked = subprocess.run([*into, "student@127.0.0.1", "sudo -n -l"], capture_output=True, text=True, check=False)
+        assert (asked.returncode, "a password is required" in asked.stderr) == (1, True)
+        (applied.root / "etc/sudoers.d/some").write_text("%student ALL=(root) NOPASSWD: /bin/true\n")
+        asked = subprocess.run([*into, "student@127.0.0.1", "sudo -n -l"], capture_output=True, text=True, check=False)
+        (applied.root / "etc/sudoers.d/some").unlink()
+        assert (asked.returncode, "NOPASSWD: /bin/true" in asked.stdout) == (0, True), "of which the proof makes use"
         stranger = subprocess.run([*into, "root@127.0.0.1", "id"], capture_output=True, text=True, check=False)
         assert "Permission denied (publickey)" in stranger.stderr
         # A few tries of a password in a moment are still a person's; thirty are not.

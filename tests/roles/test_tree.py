@@ -1,19 +1,46 @@
-"""What lending makes in a tree, and that it is gone afterwards."""
+"""What lending makes in a tree, and that it is gone afterwards; what makes a tree one machine, and that it goes."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from provision.guests.lending import lend
+from provision.guests.generalise import generalise
+from provision.guests.lending import Lent, lend
 from provision.guests.tree import opened_tree, release_of
 from provision.paths import cache_home
 from tests.roles.web.tree import extract
 
+KEYS = [f"{home}/.ssh/authorized_keys" for home in ("root", "home/keeper", "home/gone", "srv/far")]
+KEYS += ["home/keeper/.ssh/authorized_keys2", "etc/ssh/authorized_keys/student"]
+HOST_KEYS = ["etc/ssh/ssh_host_rsa_key", "etc/ssh/ssh_host_rsa_key.pub"]
+TRACES = ["root/.bash_history", "home/keeper/.bash_history", "var/tmp/left"]
+KEPT = {"etc/machine-id": "", "etc/hostname": "localhost\n", "var/log/wtmp": ""}
+
+
+def lent_to(root: Path, tmp_path: Path) -> Lent:
+    folder = tmp_path / "lent"
+    folder.mkdir()
+    return lend(folder, cache_home() / "packages", release_of(root).codename)
+
+
+def test_what_makes_it_one_machine_is_taken_out(plain_tree: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    extract(plain_tree, root)
+    passwd = root / "etc/passwd"
+    passwd.write_text(passwd.read_text() + "far:x:1001:1001::/srv/far:/bin/sh\n")
+    brought = [root / name for name in (*KEYS, *HOST_KEYS, *TRACES, *KEPT)]
+    for path in brought:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("the box's own")
+    with opened_tree(root, lent_to(root, tmp_path)) as tree:
+        generalise(tree)
+    left = {str(path.relative_to(root)): path.read_text() for path in brought if path.exists()}
+    assert left == KEPT
+
 
 def test_two_folders_below_one_that_the_tree_has_not_leave_nothing(plain_tree: Path, tmp_path: Path) -> None:
-    root, lent_folder = tmp_path / "root", tmp_path / "lent"
+    root = tmp_path / "root"
     extract(plain_tree, root)
-    lent_folder.mkdir()
-    lent = lend(lent_folder, cache_home() / "packages", release_of(root).codename)
+    lent = lent_to(root, tmp_path)
     mounts = tuple((tmp_path, f"/mirror/deep/{name}", False) for name in ("wheels", "index"))
     with opened_tree(root, replace(lent, mounts=(*lent.mounts, *mounts))) as tree:
         assert tree.run_script("ls /mirror/deep", deadline=60).split() == ["index", "wheels"]

@@ -19,6 +19,11 @@ def unhardened(root: Path) -> dict[str, str]:
     return {name: said for name, said in scores.items() if said}
 
 
+def foreign_drop_ins(root: Path) -> list[Path]:
+    """What our boxes add to units in `root`, where it would win over what our roles wrote."""
+    return list((root / "etc/systemd/system").glob("*.service.d/box.conf"))
+
+
 def is_ours(path: Path) -> bool:
     return not path.is_symlink() and path.read_text().startswith(OURS)
 

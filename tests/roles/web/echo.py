@@ -1,5 +1,9 @@
-"""A course's own web application, as the tests have it: it says what it was sent, and answers on a websocket."""
+"""A course's own web application, as the tests have it: it says what it was sent, and answers on a websocket.
 
+It counts an upload of any size, and can be silent in the middle of an answer.
+"""
+
+import asyncio
 import json
 import os
 
@@ -24,6 +28,29 @@ class Away(web.RequestHandler):
         self.redirect("/landed")
 
 
+@web.stream_request_body
+class Sink(web.RequestHandler):
+    """Counts the bytes of an upload as they come, and keeps none."""
+
+    count = 0
+
+    def data_received(self, chunk: bytes) -> None:
+        self.count += len(chunk)
+
+    def post(self) -> None:
+        self.write(json.dumps({"bytes": self.count}))
+
+
+class Slow(web.RequestHandler):
+    """An answer that pauses for as many seconds as it is asked to."""
+
+    async def get(self) -> None:
+        self.write("first ")
+        await self.flush()
+        await asyncio.sleep(float(self.get_argument("seconds")))
+        self.write("last")
+
+
 class Echo(websocket.WebSocketHandler):
     """Tornado refuses a websocket whose Origin is not its own Host."""
 
@@ -33,8 +60,11 @@ class Echo(websocket.WebSocketHandler):
 
 def main() -> None:
     """Serve on the port that the unit names."""
-    routes: list[tuple[str, type]] = [(r"/away", Away), (r"/socket", Echo), (r"/.*", Headers)]
-    web.Application(routes).listen(int(os.environ["PORT"]), "127.0.0.1", max_buffer_size=200 << 20)
+    routes: list[tuple[str, type]] = [(r"/away", Away), (r"/socket", Echo), (r"/sink", Sink), (r"/slow", Slow)]
+    routes.append((r"/.*", Headers))
+    web.Application(routes).listen(
+        int(os.environ["PORT"]), "127.0.0.1", max_buffer_size=200 << 20, max_body_size=2 << 30
+    )
     ioloop.IOLoop.current().start()
 
 

@@ -61,6 +61,19 @@ def browser(encrypted: tuple[Container, Path]) -> Jupyter:
     return jupyter
 
 
+def test_a_courses_certificate_is_put_where_nginx_takes_it(web_root: Path, tmp_path: Path) -> None:
+    root, place = tmp_path / "root", tmp_path / "root/etc/provision/tls"
+    subprocess.run(["cp", "--archive", "--reflink=auto", web_root, root], check=True)
+    brought = {"nginx_proxy_certificate": "certificate\n", "nginx_proxy_certificate_key": "key\n"}
+    with opened(root, tmp_path / "play") as run:
+        run(["nginx_proxy"], {**TLS, **brought})
+        assert run(["nginx_proxy"], {**TLS, **brought}).changed == ()
+        assert run(["nginx_proxy"], TLS).changed == (), "verify is not told of it"
+    found = {path.name: (path.read_text(), path.stat().st_mode & 0o777) for path in place.iterdir()}
+    assert found == {"certificate.pem": ("certificate\n", 0o644), "key.pem": ("key\n", 0o600)}
+    shutil.rmtree(root)
+
+
 def certificate() -> x509.Certificate:
     return x509.load_pem_x509_certificate(ssl.get_server_certificate(("127.0.0.1", 443)).encode())
 
