@@ -165,6 +165,8 @@ install_grub() {
 # As `vagrant package` packs a VirtualBox machine.
 pack() {
   fstrim "$ROOT"
+  # First, for a program with mounts of its own may have taken this one along, and the kernel would wait for its end.
+  mount -o remount,ro "$ROOT"
   umount "$ROOT"
   mkdir "$WORK/box"
   qemu-img convert -f raw -O vmdk -o subformat=streamOptimized,adapter_type=lsilogic "$WORK/disk.raw" "$WORK/box/box-disk001.vmdk"
