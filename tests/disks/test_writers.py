@@ -100,6 +100,21 @@ def test_a_bad_grain_ends_a_stream(tmp_path: Path) -> None:
             sum(map(len, body.chunks()))
 
 
+@pytest.mark.parametrize("fault", [InvalidInputError, KeyboardInterrupt])
+def test_a_copy_ends_where_a_fault_is_found(fault: type[BaseException], tmp_path: Path) -> None:
+    with vmdk(noise(MIB), tmp_path) as disk:
+        sh("fallocate", "--length", "1G", tmp_path / "content.vmdk")
+
+    def extents() -> Iterator[Extent]:
+        raise fault("here")
+        yield from disk.extents()
+
+    with opened(tmp_path / "content.vmdk") as found, (tmp_path / "target").open("w+b") as target:
+        with pytest.raises(fault, match="here"):
+            write_qcow2(replace(found.disk, extents=extents), target.fileno(), encoding(found.disk))
+        assert os.fstat(target.fileno()).st_size < 256 * MIB
+
+
 def test_what_changed_since_is_packed_and_the_rest_wrapped(tmp_path: Path) -> None:
     content = noise(8 * MIB) + bytes(8 * MIB)
     with vmdk(content, tmp_path) as disk:

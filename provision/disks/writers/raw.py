@@ -8,7 +8,7 @@ from provision.disks.extents import Disk, Extent, Packing
 from provision.disks.pipeline import BATCH, Read, batches, pieces, put, worked
 from provision.disks.unpack import Buffer, unpacked
 
-_STEP = 2**25  # bytes that the kernel is asked to copy at once
+STEP = 2**25  # bytes that the kernel is asked to copy at once: it cannot be stopped within
 _ZEROS = bytes(2**21)
 _GLANCE = 64  # bytes
 # What a kernel or a file system says that cannot copy between these two files by itself.
@@ -31,7 +31,7 @@ def _shared(extents: Iterable[Extent], file: int) -> Iterator[Extent]:
     for extent in extents:
         source = extent.window.file
         if extent.packing is Packing.STORED and source is not None:
-            for piece in pieces([extent], _STEP):
+            for piece in pieces([extent], STEP):
                 share(piece, source, file)
         else:
             yield extent
