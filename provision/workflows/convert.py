@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,8 +45,10 @@ def convert_image(source: Path, target: Path, wish: Wish, progress: Progress, *,
             write(found.disk, file, None, progress)
             shrunk(path, wish.headroom, progress)
         else:
-            with _scratch(path) as (raw, raw_file):
-                write(found.disk, raw_file, None, progress)
+            with scratch(path) as folder:
+                raw = folder / "disk"
+                with raw.open("xb+") as stream:
+                    write(found.disk, stream.fileno(), None, progress)
                 shrunk(raw, wish.headroom, progress)
                 with opened_file(raw) as changed:
                     write(found.disk, file, replace(how, changed=changed), progress)
@@ -89,15 +90,3 @@ def sum_of(path: Path, progress: Progress) -> str:
 def in_bytes(phase: Phase) -> Callable[[int, int], None]:
     """What tells `phase` the bytes that are done and their total."""
     return lambda done, total: phase.update(done, total, "bytes")
-
-
-@contextmanager
-def _scratch(path: Path) -> Iterator[tuple[Path, int]]:
-    """An empty file beside `path`, gone when the context ends; what a killed run left is taken up."""
-    raw = scratch(path)
-    file = os.open(raw, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        yield raw, file
-    finally:
-        os.close(file)
-        raw.unlink()

@@ -1,7 +1,6 @@
 """Make a raw disk as small as its data, in place, without root, loop devices or device-mapper."""
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ from provision.disks.resize.layout import Content, Layout, Root, find_root, plan
 from provision.disks.resize.lvmwrite import write_volumes
 from provision.disks.resize.sparse import HOST_BLOCK, Move, copy_data, cut_head, put_head
 from provision.disks.resize.table import Table, gpt_is_sound, read_table, write_table
+from provision.disks.target import scratch
 from provision.disks.window import opened_file
 from provision.errors import CommandError
 
@@ -35,8 +35,8 @@ def shrink(disk: Path, *, headroom: int) -> int:
     contents = read_contents(disk, table)
     root = find_root(table, contents)
     before = plan_layout(table, contents, root.size)
-    with tempfile.TemporaryDirectory(prefix=".shrink-", dir=disk.parent) as folder:
-        rest, filesystem = Path(folder) / "rest", Path(folder) / "filesystem"
+    with scratch(disk) as folder:
+        rest, filesystem = folder / "rest", folder / "filesystem"
         copy_parts(disk, rest, (move._replace(target=move.source) for move in before.moves))
         if not cut_out(disk, root.runs, before.place):
             copy_parts(disk, filesystem, _joined(root.runs))
