@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision.disks.extents import Disk, Packing, watched
+from provision.disks.formats.raw import read_raw
 from provision.disks.resize.shrink import shrink
 from provision.disks.source import opened
 from provision.disks.target import completed, scratch
 from provision.disks.window import opened_file
 from provision.disks.writers.qcow2 import Encoding, encoding, write_qcow2
 from provision.disks.writers.raw import write_raw
+from provision.disks.writers.raw_stream import stream_raw
 from provision.progress import Phase, Progress, amount
 
 GIB = 2**30
 HEADROOM = GIB // 2  # bytes free on the smallest disk; a larger one is grown into at boot
 PACKINGS = {"zlib": Packing.DEFLATE, "zstd": Packing.ZSTD, "none": Packing.STORED}
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,13 @@ def shrunk(raw: Path, headroom: int, progress: Progress) -> int:
 
 
 def sum_of(path: Path, progress: Progress) -> str:
-    """The SHA-256 of a file, in hex."""
-    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
-    with progress.phase("Summing") as phase, path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
+    """The SHA-256 of a disk file, in hex."""
+    digest, done = hashlib.sha256(), 0
+    with progress.phase("Summing") as phase, opened_file(path) as window:
+        for chunk in stream_raw(read_raw(window)).chunks():  # holes are not read
             digest.update(chunk)
             done += len(chunk)
-            phase.update(done, total, "bytes")
+            phase.update(done, window.size, "bytes")
     return digest.hexdigest()
 
 

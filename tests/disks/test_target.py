@@ -1,5 +1,6 @@
 """A target has its name only when it is complete, whatever happens while it is written."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from provision.errors import InvalidInputError
 from provision.progress import Silent
-from provision.workflows.convert import Wish, convert_image
+from provision.workflows.convert import Wish, convert_image, sum_of
 from tests.disks.conftest import MIB, Machine, ext4, make_machine, sh
 
 SHRINKABLE = Machine("label: gpt\ntype=L", {1: ext4})
@@ -82,6 +83,22 @@ def test_a_source_is_never_written_to(name: str, target: str, source: Path, tmp_
     with pytest.raises(InvalidInputError, match="is the source itself"):
         convert_image(path, tmp_path / target, Wish(), Silent())
     assert {each: each.stat().st_mtime_ns for each in tmp_path.rglob("*")} == before
+
+
+def test_the_sum_of_a_sparse_disk_is_made_without_reading_its_holes(tmp_path: Path) -> None:
+    disk, noise = tmp_path / "disk", os.urandom(MIB)
+    with disk.open("wb") as stream:
+        stream.truncate(300 * MIB)
+        stream.seek(200 * MIB)
+        stream.write(noise)
+    before = bytes_read()
+    assert sum_of(disk, Silent()) == hashlib.sha256(bytes(200 * MIB) + noise + bytes(99 * MIB)).hexdigest()
+    assert bytes_read() - before < 2 * MIB
+
+
+def bytes_read() -> int:
+    """By this process, from files, in or out of memory: see proc(5)."""
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 @pytest.fixture
