@@ -8,7 +8,7 @@ from pathlib import Path
 
 from provision.disks.extents import Disk, Packing, watched
 from provision.disks.formats.raw import read_raw
-from provision.disks.resize.shrink import shrink
+from provision.disks.resize.shrink import check_source, shrink
 from provision.disks.source import opened
 from provision.disks.target import completed, scratch
 from provision.disks.window import opened_file
@@ -39,6 +39,8 @@ class Wish:
 def convert_image(source: Path, target: Path, wish: Wish, progress: Progress, *, form: str | None = None) -> None:
     """Convert the disk in `source` to `target`, which appears only when complete; `form` says what `source` is."""
     with opened(source, form) as found, completed(target, found.files) as (path, file):
+        if wish.headroom is not None:
+            check_source(found.disk)
         how = None if wish.form == "raw" else encoding(found.disk, wish.packing, verify=wish.verify)
         if wish.headroom is None:
             write(found.disk, file, how, progress)
