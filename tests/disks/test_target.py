@@ -115,9 +115,8 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("form", ["raw", "qcow2"])
 def test_a_full_disk(form: str, source: Path, small: Path) -> None:
-    done = subprocess.run(
-        [*command(source, small / "target"), "--format", form], capture_output=True, text=True, check=False
-    )
+    words: list[str | Path] = [PROVISION, "image", "convert", source, small / "target", "--format", form]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "There is no room for" in done.stderr
     assert "Traceback" not in done.stderr
