@@ -53,4 +53,7 @@ class Silent:
 
 def amount(size: float) -> str:
     """A number of bytes as people read it."""
-    return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.2f} GiB"
+    for unit, name, places in ((2**30, "GiB", 2), (2**20, "MiB", 0), (2**10, "KiB", 0)):
+        if size >= unit:
+            return f"{size / unit:.{places}f} {name}"
+    return f"{size:.0f} bytes"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from provision.cli.progress import make_progress, progress_option
 
@@ -45,7 +46,9 @@ _verify = click.option(
 @_verify
 @_from
 @progress_option
+@click.pass_context
 def convert(
+    context: click.Context,
     source: Path,
     target: Path,
     disk_format: str,
@@ -62,6 +65,7 @@ def convert(
 
     Only data are read and written, whatever the size of the disk. TARGET has its name only once it is complete.
     """
+    _refuse_senseless(context, shrinks=shrinks)
     packing = reencode or (None if compress else "none")
     _run(source, target, disk_format, packing, headroom if shrinks else None, summed, verify, source_form, form)
 
@@ -70,18 +74,51 @@ def convert(
 @_source
 @_target
 @_format
+@_compress
+@_reencode
 @_headroom
 @_sum
 @_from
 @progress_option
+@click.pass_context
 def shrink(
-    source: Path, target: Path, disk_format: str, headroom: int, summed: bool, source_form: str | None, form: str
+    context: click.Context,
+    source: Path,
+    target: Path,
+    disk_format: str,
+    compress: bool,
+    reencode: str | None,
+    headroom: int,
+    summed: bool,
+    source_form: str | None,
+    form: str,
 ) -> None:
     """Write the disk in SOURCE to TARGET, as small as its data and the headroom allow. SOURCE is not changed.
 
     ext4 on a partition or in LVM; swap behind it is moved. Identifiers, boot loader and files stay as they are.
     """
-    _run(source, target, disk_format, None, headroom, summed, True, source_form, form)
+    _refuse_senseless(context, shrinks=True)
+    packing = reencode or (None if compress else "none")
+    _run(source, target, disk_format, packing, headroom, summed, True, source_form, form)
+
+
+def _refuse_senseless(context: click.Context, *, shrinks: bool) -> None:
+    """Refuse an option that others leave nothing to do for: who gives it expects something else than what is done."""
+    given = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    raw = context.params["disk_format"] == "raw"
+    unwrapped = raw or shrinks or "reencode" in given or not context.params["compress"]
+    wrong = {
+        "--reencode and --[no-]compress say how a qcow2 is packed, and --format raw makes none.": raw
+        and given & {"reencode", "compress"},
+        "--reencode and --[no-]compress both say how a qcow2 is packed: give one of them.": given
+        >= {"reencode", "compress"},
+        "--headroom says what --shrink leaves free, and --shrink is not given.": "headroom" in given and not shrinks,
+        "--[no-]verify is about what is wrapped, and nothing is with --format raw, --shrink, --reencode, "
+        "--no-compress.": "verify" in given and unwrapped,
+    }
+    for reason, true in wrong.items():
+        if true:
+            raise click.UsageError(reason, context)
 
 
 def _run(

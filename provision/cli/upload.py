@@ -66,6 +66,8 @@ def upload(
     Nothing is written to this computer's disk. The image gets its name once the cloud's sum of it is right. What is
     there already is not sent again.
     """
+    if disk_format == "raw" and reencode:
+        raise click.UsageError("--reencode says how a qcow2 is packed, and --disk-format raw sends none.")
     from dataclasses import asdict
 
     from provision.cloud.connection import connect

@@ -1,10 +1,12 @@
 """The one disk in a .box or .ova: a tar, gzipped or not. Nothing is unpacked, and no name in it is used as a path."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from tarfile import BLOCKSIZE, GNUTYPE_LONGLINK, GNUTYPE_LONGNAME, GNUTYPE_SPARSE, XGLTYPE, XHDTYPE, TarError, TarInfo
+from typing import NamedTuple
 
 from provision.disks.window import AGAIN, GzipWindow, Window
 from provision.errors import InvalidInputError
@@ -12,6 +14,8 @@ from provision.errors import InvalidInputError
 _MAGIC = (257, b"ustar")
 _HEADER_MOST = 2**20  # bytes of a header that tells of the next member
 _MEMBERS, _NAME_MOST, _SHOWN = 1000, 4096, 100
+_METADATA, _METADATA_MOST = "metadata.json", 2**16
+_RAW = "raw"
 _ABOUT = (XHDTYPE, XGLTYPE, b"X", GNUTYPE_LONGNAME, GNUTYPE_LONGLINK)
 _RECORD = re.compile(rb"(\d{1,9}) ([^=]+)=")  # of a pax header
 _NUMBER = re.compile(r"[0-9]{1,19}")
@@ -19,11 +23,24 @@ _NUMBER = re.compile(r"[0-9]{1,19}")
 
 @dataclass(frozen=True)
 class Archive:
-    """The disk in an archive; `finish()` checks what follows it, which in a gzipped one is best left to the end."""
+    """The disk in an archive, its format, and `finish()`: it checks what follows, in a gzipped one best at the end."""
 
     container: str
     disk: Window
+    form: str
     finish: Callable[[], None]
+
+
+class _Member(NamedTuple):
+    """A file of an archive, the disk's format of which it has the mark, and the disks that it names."""
+
+    window: Window
+    form: str | None
+    names: frozenset[PurePosixPath]
+
+    @property
+    def path(self) -> PurePosixPath:
+        return PurePosixPath(self.window.name)
 
 
 def is_tar(window: Window) -> bool:
@@ -32,36 +49,64 @@ def is_tar(window: Window) -> bool:
     return window.size >= 512 and window.pread(0, 512)[place:].startswith(magic)
 
 
-def read_archive(window: Window, is_disk: Callable[[Window], bool]) -> Archive:
-    """The disk in the tar `window`: the member whose content `is_disk` knows. Raises InvalidInputError."""
-    members = _members(window)
-    names: list[str] = []
-    disk = None
+def read_archive(window: Window, form_of: Callable[[Window], str | None]) -> Archive:
+    """The disk in the tar `window`; `form_of` tells which format's mark a member has. Raises InvalidInputError."""
+    members = (_Member(each, form_of(each), frozenset(_named(each))) for each in _members(window))
+    seen: list[_Member] = []
     for member in members:
-        names.append(member.name)
-        if is_disk(member):
-            disk = member
+        seen.append(member)
+        if window.file is None and _disks(seen):  # it is best read forward: the first one it is, or there are two
             break
-    if not disk:
-        raise InvalidInputError(
-            f"{window.name} holds no disk, only {', '.join(sorted(names)[:5]) or 'nothing'}.", hint=AGAIN
-        )
-    found = disk
+    disks = _disks(seen)
+    if not disks:
+        names = ", ".join(sorted(each.window.name for each in seen)[:5])
+        raise InvalidInputError(f"{window.name} holds no disk, only {names or 'nothing'}.", hint=AGAIN)
+    disk = disks[0]
 
     def finish() -> None:
-        for member in members:
-            if is_disk(member):
-                raise InvalidInputError(
-                    f"{window.name} holds more than one disk: {found.name} and {member.name}.",
-                    hint="Export the machine with one disk.",
-                )
+        seen.extend(members)
+        if others := [each.window.name for each in _disks(seen) if each is not disk]:
+            raise InvalidInputError(
+                f"{window.name} holds more than one disk: {disk.window.name} and {others[0]}.",
+                hint="Export the machine with one disk.",
+            )
         if isinstance(window, GzipWindow):
             window.content.finish()
 
     if window.file is not None:
         finish()
-    first = PurePosixPath(names[0]).name  # of an .ova, by its standard, the description of the machine
-    return Archive("ova" if first.endswith(".ovf") and first != "box.ovf" else "box", disk, finish)
+    first = seen[0].path.name  # of an .ova, by its standard, the description of the machine
+    container = "ova" if first.endswith(".ovf") and first != "box.ovf" else "box"
+    return Archive(container, disk.window, disk.form or _RAW, finish)
+
+
+def _disks(members: list[_Member]) -> list[_Member]:
+    """Which members are disks: by marks that nothing else has, else by the box's metadata, else by a raw disk's mark.
+
+    The last is a boot sector's: boot images and CDs have it, too.
+    """
+    named = frozenset[PurePosixPath]().union(*(each.names for each in members))
+    return (
+        [each for each in members if each.form not in (None, _RAW)]
+        or [each for each in members if each.path in named]
+        or [each for each in members if each.form == _RAW and not named]
+    )
+
+
+def _named(member: Window) -> Iterator[PurePosixPath]:
+    """The raw disks that a box's metadata.json names, as vagrant-libvirt has it: box.img, or a list of them."""
+    if PurePosixPath(member.name).name != _METADATA or member.size > _METADATA_MOST:
+        return
+    try:
+        said = json.loads(member.pread(0, member.size))
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(said, dict) or said.get("provider") != "libvirt":
+        return
+    disks = said.get("disks", [{"path": "box.img", **said}])
+    for disk in disks if isinstance(disks, list) else ():
+        if isinstance(disk, dict) and disk.get("format", _RAW) == _RAW and isinstance(disk.get("path"), str):
+            yield PurePosixPath(disk["path"])
 
 
 def _members(window: Window) -> Iterator[Window]:

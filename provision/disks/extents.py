@@ -37,6 +37,11 @@ class Extent(NamedTuple):
     packing: Packing = Packing.STORED
     whole: int = 0
 
+    def part(self, begin: int, end: int) -> "Extent":
+        """Of an extent that is stored as it is, the bytes from `begin` to `end`."""
+        size = end - begin
+        return self._replace(offset=self.offset + begin, length=size, place=self.place + begin, size=size)
+
 
 @dataclass(frozen=True)
 class Disk:

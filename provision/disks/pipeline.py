@@ -88,12 +88,11 @@ def pieces(extents: Iterable[Extent], length: int) -> Iterator[Extent]:
         if extent.packing is not Packing.STORED:
             yield extent
             continue
-        begin, end = extent.offset, extent.offset + extent.length
-        while begin < end:
-            stop = min(end, begin - begin % length + length)
-            place = extent.place + begin - extent.offset
-            yield extent._replace(offset=begin, length=stop - begin, place=place, size=stop - begin)
-            begin = stop
+        begin = 0
+        while begin < extent.length:
+            end = min(extent.length, begin + length - (extent.offset + begin) % length)
+            yield extent.part(begin, end)
+            begin = end
 
 
 def batches(extents: Iterable[Extent], cluster: int) -> Iterator[list[Extent]]:

@@ -53,8 +53,8 @@ def opened(path: Path, form: str | None = None) -> Iterator[Source]:
     with opened_file(path) as file:
         window = inflated(file)
         if is_tar(window) and form is None:
-            archive = read_archive(window, lambda member: _reader(member) is not None)
-            disk = _to_the_end(_read(archive.disk, form), archive.finish)
+            archive = read_archive(window, _form)
+            disk = _to_the_end(_read(archive.disk, archive.form), archive.finish)
             yield Source(path.name, archive.container, disk, (file.file,))
         elif isinstance(window, GzipWindow):
             raise InvalidInputError(
@@ -68,14 +68,16 @@ def opened(path: Path, form: str | None = None) -> Iterator[Source]:
 
 
 def _read(window: Window, form: str | None) -> Disk:
-    reader = next((read for name, _, _, read in _FORMATS if name == form), None) if form else _reader(window)
+    form = form or _form(window)
+    reader = next((read for name, _, _, read in _FORMATS if name == form), None)
     if not reader:
         raise InvalidInputError(f"{window.name} is no disk that we know: none begins at byte 0.", hint=_KNOWN)
     return reader(window)
 
 
-def _reader(window: Window) -> Callable[[Window], Disk] | None:
-    return next((read for _, place, mark, read in _FORMATS if _begins(window, place, mark)), None)
+def _form(window: Window) -> str | None:
+    """The format whose mark `window` has."""
+    return next((name for name, place, mark, _ in _FORMATS if _begins(window, place, mark)), None)
 
 
 def _begins(window: Window, place: int, mark: bytes) -> bool:

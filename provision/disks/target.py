@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,13 +23,16 @@ def completed(target: Path, sources: tuple[int, ...] = ()) -> Iterator[tuple[Pat
         _check(target)
         # One name for every run, so that what a killed one left is taken up by the next.
         unfinished = target.with_name(f".{target.name}.unfinished")
-        for path in (target, unfinished, scratch(unfinished)):
+        left = _beside(unfinished)
+        for path in (target, unfinished, *left.rglob("*")):
             if any(_is_same(path, Path(f"/proc/self/fd/{source}")) for source in sources):
                 raise InvalidInputError(
                     f"{path} is the source itself.", hint="Write to another file: a source is kept."
                 )
         file = _claimed(unfinished)
     try:
+        with _named(target):
+            _remove(left)
         with _room(target):
             yield unfinished, file
             with _named(target):
@@ -41,9 +45,25 @@ def completed(target: Path, sources: tuple[int, ...] = ()) -> Iterator[tuple[Pat
         os.close(file)
 
 
-def scratch(path: Path) -> Path:
-    """Where what is made on the way to `path` lies."""
-    return path.with_name(f"{path.name}.raw")
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A folder beside `path` for what is made on the way to it; what a killed run left there is removed first."""
+    folder = _beside(path)
+    _remove(folder)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.scratch")
+
+
+def _remove(folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -2,24 +2,24 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provision.disks.extents import Disk, Packing, watched
-from provision.disks.resize.shrink import shrink
+from provision.disks.formats.raw import read_raw
+from provision.disks.resize.shrink import check_source, shrink
 from provision.disks.source import opened
 from provision.disks.target import completed, scratch
 from provision.disks.window import opened_file
 from provision.disks.writers.qcow2 import Encoding, encoding, write_qcow2
 from provision.disks.writers.raw import write_raw
+from provision.disks.writers.raw_stream import stream_raw
 from provision.progress import Phase, Progress, amount
 
 GIB = 2**30
 HEADROOM = GIB // 2  # bytes free on the smallest disk; a larger one is grown into at boot
 PACKINGS = {"zlib": Packing.DEFLATE, "zstd": Packing.ZSTD, "none": Packing.STORED}
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Wish:
 def convert_image(source: Path, target: Path, wish: Wish, progress: Progress, *, form: str | None = None) -> None:
     """Convert the disk in `source` to `target`, which appears only when complete; `form` says what `source` is."""
     with opened(source, form) as found, completed(target, found.files) as (path, file):
+        if wish.headroom is not None:
+            check_source(found.disk)
         how = None if wish.form == "raw" else encoding(found.disk, wish.packing, verify=wish.verify)
         if wish.headroom is None:
             write(found.disk, file, how, progress)
@@ -46,8 +48,10 @@ def convert_image(source: Path, target: Path, wish: Wish, progress: Progress, *,
             write(found.disk, file, None, progress)
             shrunk(path, wish.headroom, progress)
         else:
-            with _scratch(path) as (raw, raw_file):
-                write(found.disk, raw_file, None, progress)
+            with scratch(path) as folder:
+                raw = folder / "disk"
+                with raw.open("xb+") as stream:
+                    write(found.disk, stream.fileno(), None, progress)
                 shrunk(raw, wish.headroom, progress)
                 with opened_file(raw) as changed:
                     write(found.disk, file, replace(how, changed=changed), progress)
@@ -76,28 +80,16 @@ def shrunk(raw: Path, headroom: int, progress: Progress) -> int:
 
 
 def sum_of(path: Path, progress: Progress) -> str:
-    """The SHA-256 of a file, in hex."""
-    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
-    with progress.phase("Summing") as phase, path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
+    """The SHA-256 of a disk file, in hex."""
+    digest, done = hashlib.sha256(), 0
+    with progress.phase("Summing") as phase, opened_file(path) as window:
+        for chunk in stream_raw(read_raw(window)).chunks():  # holes are not read
             digest.update(chunk)
             done += len(chunk)
-            phase.update(done, total, "bytes")
+            phase.update(done, window.size, "bytes")
     return digest.hexdigest()
 
 
 def in_bytes(phase: Phase) -> Callable[[int, int], None]:
     """What tells `phase` the bytes that are done and their total."""
     return lambda done, total: phase.update(done, total, "bytes")
-
-
-@contextmanager
-def _scratch(path: Path) -> Iterator[tuple[Path, int]]:
-    """An empty file beside `path`, gone when the context ends; what a killed run left is taken up."""
-    raw = scratch(path)
-    file = os.open(raw, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        yield raw, file
-    finally:
-        os.close(file)
-        raw.unlink()

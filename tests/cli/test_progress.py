@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from provision.cli.progress import JsonLines, Terminal
+from provision.progress import amount
 
 
 def lines(stream: io.StringIO) -> list[str]:
@@ -41,3 +42,18 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert [each["state"] for each in said] == ["started", "running", "done"]
     assert (said[1]["done"], said[1]["total"], said[1]["unit"]) == (1, 2, "bytes")
     assert said[2]["seconds"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (0, "0 bytes"),
+        (512, "512 bytes"),
+        (65536, "64 KiB"),
+        (2**19, "512 KiB"),
+        (3 * 2**20, "3 MiB"),
+        (2**31, "2.00 GiB"),
+    ],
+)
+def test_an_amount_is_never_none_of_a_unit(size: int, shown: str) -> None:
+    assert amount(size) == shown

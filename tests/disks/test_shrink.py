@@ -3,13 +3,17 @@
 import struct
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from provision.disks.resize.shrink import check_shrinkable, shrink
+from provision.disks.resize.shrink import check_shrinkable, check_source, shrink
 from provision.disks.resize.table import Table, gpt_is_sound, read_table
+from provision.disks.source import opened
 from provision.errors import InvalidInputError
+from provision.progress import Phase, Silent
+from provision.workflows.convert import Wish, convert_image
 from tests.disks.conftest import (
     BOOT,
     DATA,
@@ -22,6 +26,7 @@ from tests.disks.conftest import (
     data_of,
     ext4,
     free_of,
+    lvm,
     make_machine,
     probe,
     sh,
@@ -205,6 +210,44 @@ def test_what_cannot_be_shrunk_is_refused(name: str, tmp_path: Path) -> None:
             refuses(disk)
         assert caught.value.hint
     assert disk.read_bytes() == before
+
+
+class Said(Silent):
+    """Keeps the names of the phases."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[Phase]:
+        self.phases.append(name)
+        with super().phase(name) as phase:
+            yield phase
+
+
+ON_LVM = Machine("label: gpt\ntype=V", {1: lvm("lvcreate -l 100%FREE -n root vg", root=mark((0, XFS)))})
+SEEN = {name: REFUSED[name] for name in ("xfs", "btrfs", "luks behind the root")}
+SEEN["xfs on lvm"] = (ON_LVM, r"The volume group vg has no volume with ext4 \(root: XFS\)")
+
+
+@pytest.mark.parametrize("form", [["raw"], ["vmdk", "-o", "subformat=streamOptimized"]], ids=["raw", "vmdk"])
+@pytest.mark.parametrize("name", SEEN)
+def test_what_is_seen_in_a_source_is_refused_before_it_is_written(name: str, form: list[str], tmp_path: Path) -> None:
+    machine, reason = SEEN[name]
+    disk, said = make_machine(tmp_path / "disk", machine), Said()
+    sh("qemu-img", "convert", "-f", "raw", "-O", *form, disk, tmp_path / "source")
+    with pytest.raises(InvalidInputError, match=reason) as caught:
+        convert_image(tmp_path / "source", tmp_path / "target", Wish(headroom=0), said)
+    assert said.phases == []
+    with pytest.raises(InvalidInputError) as later:
+        check_shrinkable(disk)
+    assert (caught.value.message, caught.value.hint) == (later.value.message, later.value.hint)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_what_can_be_shrunk_is_not_refused_in_the_source(name: str, tmp_path: Path) -> None:
+    with opened(make_machine(tmp_path / "disk", MACHINES[name]), "raw") as source:
+        check_source(source.disk)
 
 
 def test_a_damaged_filesystem_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from provision.disks.source import opened
 from provision.disks.unpack import content
 from provision.disks.window import FileWindow, Window, inflated, opened_file
+from provision.disks.writers.raw import write_raw
 from provision.errors import InvalidInputError
 from tests.disks.conftest import MIB
 from tests.disks.hostile.seeds import SIZE, header, padded, pax, seed, tar, zipped
@@ -88,6 +89,46 @@ def test_an_archive_gives_its_disk(case: str, packing: str, tmp_path: Path) -> N
         for _ in range(2):  # each pass reads the archive to its end
             pairs = zip(found.disk.extents(), disk.disk.extents(), strict=True)
             assert all(bytes(content(one)) == bytes(content(two)) for one, two in pairs)
+
+
+RAW = b"no mark ".ljust(9 * 512, b"x")
+MARKED = bytes(510) + b"\x55\xaa" + bytes(8 * 512)
+NAMED: dict[str, tuple[bytes, bytes]] = {
+    "box.img, by its metadata": (tar(("metadata.json", b'{"provider": "libvirt"}'), ("./box.img", RAW)), RAW),
+    "metadata behind it": (tar(("box.img", RAW), ("metadata.json", b'{"provider": "libvirt", "format": "raw"}')), RAW),
+    "another name": (
+        tar(
+            ("metadata.json", b'{"provider": "libvirt", "disks": [{"path": "a.img", "format": "raw"}]}'), ("a.img", RAW)
+        ),
+        RAW,
+    ),
+    "a boot image besides": (
+        tar(("metadata.json", b'{"provider": "libvirt"}'), ("boot.img", MARKED), ("box.img", RAW)),
+        RAW,
+    ),
+    "no other, by its mark": (tar(("metadata.json", b'{"provider": [}'), ("disk.raw", MARKED)), MARKED),
+}
+
+
+@pytest.mark.parametrize("packing", PACKED)
+@pytest.mark.parametrize("case", NAMED)
+def test_a_raw_disk_in_a_box(case: str, packing: str, tmp_path: Path) -> None:
+    whole, disk = NAMED[case]
+    (tmp_path / "box").write_bytes(PACKED[packing](whole))
+    with opened(tmp_path / "box") as found, (tmp_path / "raw").open("w+b") as raw:
+        assert (found.disk.format, found.disk.size) == ("raw", len(disk))
+        write_raw(found.disk, raw.fileno())
+        assert raw.read() == disk
+
+
+def test_what_has_a_boot_sector_is_no_second_disk(tmp_path: Path) -> None:
+    for members in ((("boot.iso", MARKED), ("x", DISK())), (("x", DISK()), ("boot.iso", MARKED))):
+        (tmp_path / "box").write_bytes(tar(*members))
+        with opened(tmp_path / "box") as found:
+            assert found.disk.size == SIZE
+    (tmp_path / "box").write_bytes(tar(("one.img", MARKED), ("two.img", MARKED)))
+    with pytest.raises(InvalidInputError, match=r"more than one disk: one.img and two.img"), opened(tmp_path / "box"):
+        pass
 
 
 def test_a_raw_disk_needs_a_mark_or_a_word(tmp_path: Path) -> None:

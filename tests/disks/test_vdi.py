@@ -40,6 +40,14 @@ def test_a_size_that_is_no_whole_number_of_sectors_is_rounded_up(tmp_path: Path)
     assert_reads_as(raw, tmp_path / "vdi", tmp_path / "target")
 
 
+def test_an_encrypted_disk_is_refused(tmp_path: Path) -> None:
+    """VirtualBox encrypts what is in the blocks, all of it, and does not say so in the file."""
+    raw = raw_disk(tmp_path / "raw", SIZE, [(0, os.urandom(3 * MIB)), (510, b"\0\0")])
+    virtualbox.vdi(raw, tmp_path / "vdi")
+    with opened_file(tmp_path / "vdi") as window, pytest.raises(InvalidInputError, match=r"vdi is encrypted.*byte"):
+        read_vdi(window)
+
+
 def number(place: int, value: int, form: str = "<I") -> Callable[[Path], None]:
     return lambda path: changed(path, place, struct.pack(form, value))
 

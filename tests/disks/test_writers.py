@@ -100,6 +100,37 @@ def test_a_bad_grain_ends_a_stream(tmp_path: Path) -> None:
             sum(map(len, body.chunks()))
 
 
+@pytest.mark.parametrize("fault", [InvalidInputError, KeyboardInterrupt])
+def test_a_copy_ends_where_a_fault_is_found(fault: type[BaseException], tmp_path: Path) -> None:
+    with vmdk(noise(MIB), tmp_path) as disk:
+        sh("fallocate", "--length", "1G", tmp_path / "content.vmdk")
+
+    def extents() -> Iterator[Extent]:
+        raise fault("here")
+        yield from disk.extents()
+
+    with opened(tmp_path / "content.vmdk") as found, (tmp_path / "target").open("w+b") as target:
+        with pytest.raises(fault, match="here"):
+            write_qcow2(replace(found.disk, extents=extents), target.fileno(), encoding(found.disk))
+        assert os.fstat(target.fileno()).st_size < 256 * MIB
+
+
+@pytest.mark.parametrize("form", [["raw"], ["vdi", "-o", "static=on"], ["vmdk", "-o", "subformat=monolithicFlat"]])
+def test_written_zeros_become_holes(form: list[str], tmp_path: Path) -> None:
+    content = b"x" * 510 + b"\x55\xaa" + bytes(40 * MIB) + noise(70_000) + bytes(4 * MIB + SECTOR)
+    content += (bytes(100) + b"some" * 103) * 200 + bytes(8 * MIB - len(content) % MIB)
+    (tmp_path / "raw").write_bytes(content)
+    # -S 0: zeros are written, and qemu-img convert leaves no hole
+    sh("qemu-img", "convert", "-S", "0", "-f", "raw", "-O", *form, tmp_path / "raw", tmp_path / "source")
+    with opened(tmp_path / "source") as found:
+        copy = written(found.disk, tmp_path / "copy", None)
+        plain = written(found.disk, tmp_path / "plain", encoding(found.disk, Packing.STORED))
+    sh("qemu-img", "compare", "-f", "raw", "-F", "raw", tmp_path / "raw", copy)
+    assert copy.stat().st_blocks * 512 < MIB
+    assert same(tmp_path / "raw", plain)
+    assert plain.stat().st_size < 2 * MIB
+
+
 def test_what_changed_since_is_packed_and_the_rest_wrapped(tmp_path: Path) -> None:
     content = noise(8 * MIB) + bytes(8 * MIB)
     with vmdk(content, tmp_path) as disk:

@@ -2,9 +2,11 @@
 
 import random
 import signal
+from pathlib import Path
 
 import pytest
 
+from tests.fuzz.saved import FOLDER, MOST, load, save
 from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import TARGETS, once
 
@@ -19,6 +21,28 @@ def test_every_target_has_seeds() -> None:
 def test_seeds(target: str) -> None:
     for seed in SEEDS[target]():
         assert once(target, seed)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_saved_corpus(target: str) -> None:
+    inputs = load(target)
+    assert inputs
+    for each in inputs:
+        once(target, each)
+
+
+def test_the_saved_corpus_is_little() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 100_000
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.fuzz.saved.FOLDER", tmp_path)
+    noise = [random.Random(length).randbytes(length) for length in range(100, 1100, 20)]  # noqa: S311  # no secret
+    save("vmdk", noise[::-1])
+    assert (tmp_path / "vmdk.zip").stat().st_size <= MOST
+    kept = load("vmdk")
+    assert len(kept) > 10
+    assert kept == noise[: len(kept)]
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -117,22 +117,6 @@ def test_what_is_shrunk_is_what_is_written(source: str, packing: list[str], tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "source", "target"]
 
 
-@pytest.mark.parametrize(
-    ("source", "target"), [("flat.vmdk", "flat-flat.vmdk"), (".out.unfinished", "out"), (".out.unfinished.raw", "out")]
-)
-def test_a_source_is_never_written_to(source: str, target: str, disk: Path, tmp_path: Path) -> None:
-    """Neither by the name that it was given, nor as a descriptor's extent, nor as what a killed run left."""
-    if source == "flat.vmdk":
-        flat = ["-O", "vmdk", "-o", "subformat=monolithicFlat"]
-        sh("qemu-img", "convert", "-f", "raw", *flat, disk, tmp_path / source)
-    else:
-        disk.rename(tmp_path / source)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    done = run("convert", tmp_path / source, tmp_path / target)
-    assert (done.returncode, "is the source itself" in done.stderr) == (2, True), done.stderr
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
 REFUSED: dict[str, tuple[list[str], str]] = {
     "no folder": (["disk.raw", "nowhere/target"], "There is no folder"),
     "a folder": (["disk.raw", "."], "is a folder"),

@@ -57,8 +57,7 @@ def without_holes(extents: Iterator[Extent], unit: int) -> Iterator[Extent]:
             first = max(done, (start - shift) // unit * unit)
             last = min(extent.size, -(-(end - shift) // unit) * unit)
             if first < last:
-                size = last - first
-                yield extent._replace(offset=extent.offset + first, length=size, place=extent.place + first, size=size)
+                yield extent.part(first, last)
             done = max(first, last)
 
 

@@ -1,6 +1,7 @@
 """VirtualBox's own disk image, dynamic or fixed: see VDICore.h in VirtualBox and block/vdi.c in QEMU."""
 
 import struct
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
@@ -18,6 +19,7 @@ _FORMATS = {1: "VDI", 2: "VDI (fixed)"}
 _ZEROS = 0xFFFFFFFE  # in place of a block that is all zeros; one that was never written has all bits set
 _BLOCK_BITS = range(12, 31)  # 1 MiB is usual
 _NO_PARENT = bytes(32)
+_HEAD = 4096  # bytes
 
 
 class _Layout(NamedTuple):
@@ -31,9 +33,10 @@ class _Layout(NamedTuple):
 
 
 def read_vdi(window: Window) -> Disk:
-    """The disk in `window`. Raises InvalidInputError if that is no sound VDI, or the difference from another disk."""
+    """The disk in `window`. InvalidInputError: that is no sound VDI, encrypted, or the difference from another disk."""
     layout = _layout(window)
     _check(window, layout)
+    _refuse_encrypted(window, layout)
     extents = partial(_extents, window, layout)
     return Disk(_FORMATS[layout.kind], layout.size, on_disk(window), extents, min(layout.block, UNIT))
 
@@ -74,6 +77,22 @@ def _check(window: Window, layout: _Layout) -> None:
         raise damaged(window, 340, f"its block map reaches from byte {layout.map} to {end} of {window.size}")
     if layout.data < end:
         raise damaged(window, 344, f"its blocks begin at byte {layout.data}, inside the block map")
+
+
+def _refuse_encrypted(window: Window, layout: _Layout) -> None:
+    """Refuse a disk that begins with noise: of encryption VirtualBox tells in the machine's .vbox alone."""
+    if window.file is None or layout.size < _HEAD:  # what is gzipped is not read to and fro for that
+        return
+    (first,) = struct.unpack("<I", window.pread(layout.map, 4))
+    place = layout.data + first * (layout.block + layout.extra) + layout.extra
+    if place + _HEAD > window.size:
+        return
+    head = window.pread(place, _HEAD)
+    if head[510:512] != b"\x55\xaa" and len(zlib.compress(head)) > _HEAD:
+        raise InvalidInputError(
+            f"{window.name} is encrypted: its disk begins with noise (byte {place}).",
+            hint="Decrypt it in VirtualBox (the machine's settings, Disk Encryption; or VBoxManage encryptmedium).",
+        )
 
 
 def _extents(window: Window, layout: _Layout) -> Iterator[Extent]:

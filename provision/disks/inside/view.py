@@ -104,10 +104,7 @@ class View:
         if extent.packing is not Packing.STORED:
             return self._remembered((number, 0), extent), extent.offset
         skipped = (offset - extent.offset) // PIECE * PIECE
-        length = min(PIECE, extent.length - skipped)
-        piece = extent._replace(
-            offset=extent.offset + skipped, length=length, place=extent.place + skipped, size=length
-        )
+        piece = extent.part(skipped, min(skipped + PIECE, extent.length))
         return self._remembered((number, skipped), piece), piece.offset
 
     def _extent(self, number: int) -> Extent:

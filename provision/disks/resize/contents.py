@@ -1,10 +1,15 @@
-"""What each partition and logical volume of a raw disk file holds, told by blkid."""
+"""What each partition and logical volume of a disk holds: of a raw file told by blkid, of a source by ourselves."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from provision.disks.inside.filesystems import read_filesystem
 from provision.disks.inside.lvm import LINEAR, Readable, Run, read_volumes
+from provision.disks.inside.partitions import EXTENDED_KIND, read_partitions
+from provision.disks.inside.view import View
 from provision.disks.resize.layout import EMPTY, EXTENDED, LVM, Content
 from provision.disks.resize.sparse import data_runs
+from provision.disks.resize.table import EXTENDED as EXTENDED_TYPES
 from provision.disks.resize.table import Partition, Table
 from provision.disks.window import opened_file
 from provision.process import run
@@ -16,18 +21,43 @@ _AMBIGUOUS = 8  # blkid(8)
 def read_contents(disk: Path, table: Table) -> dict[int, Content]:
     """The content of each partition by its number. Raises InvalidInputError if LVM's metadata makes no sense."""
     with opened_file(disk) as window:
-        return {each.number: _content(disk, window, window.file, table, each) for each in table.partitions}
+        return _contents(window, table, lambda place: _kind(disk, window.file, place))
 
 
-def _content(disk: Path, readable: Readable, file: int, table: Table, partition: Partition) -> Content:
+def foresee_contents(view: View) -> tuple[Table, dict[int, Content]]:
+    """What `read_table` and `read_contents` will find on a disk, as far as our own readers know it: else EMPTY."""
+    found = read_partitions(view)
+    table = Table(
+        found.label,
+        view.size,
+        tuple(
+            Partition(
+                part.number,
+                part.start,
+                min(part.size, view.size - part.start),
+                (("type", EXTENDED_TYPES[0]),) if part.kind == EXTENDED_KIND else (),
+            )
+            for part in found.partitions
+            if part.start < view.size
+        )
+        or (Partition(0, 0, view.size),),
+    )
+    return table, _contents(view, table, lambda place: read_filesystem(view.part(place), place.size).kind)
+
+
+def _contents(readable: Readable, table: Table, kind_of: Callable[[Run], str]) -> dict[int, Content]:
+    return {each.number: _content(readable, table, each, kind_of) for each in table.partitions}
+
+
+def _content(readable: Readable, table: Table, partition: Partition, kind_of: Callable[[Run], str]) -> Content:
     if table.is_extended(partition):
         return Content(EXTENDED)
-    kind = _kind(disk, file, Run(partition.start, partition.size))
+    kind = kind_of(Run(partition.start, partition.size))
     if kind != LVM:
         return Content(kind)
     group = read_volumes(readable, partition.start, partition.size)
     linear = [each for each in group.volumes if each.kind == LINEAR and each.runs]
-    return Content(kind, group, {each.name: _kind(disk, file, each.runs[0]) for each in linear})
+    return Content(kind, group, {each.name: kind_of(each.runs[0]) for each in linear})
 
 
 def _kind(disk: Path, file: int, place: Run) -> str:

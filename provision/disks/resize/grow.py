@@ -1,7 +1,6 @@
 """Give a raw disk's last ext4 filesystem more room: the file is sparse, so that costs nothing until it is used."""
 
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from provision.disks.resize.layout import MIB, Layout, Root, find_root
 from provision.disks.resize.shrink import copy_parts, cut_out, put_back, write_tables
 from provision.disks.resize.sparse import Move
 from provision.disks.resize.table import Table, read_table
+from provision.disks.target import scratch
 from provision.errors import InvalidInputError
 from provision.progress import amount
 
@@ -43,8 +43,8 @@ def ensure_free(disk: Path, wanted: int, *, least: int) -> int:
 
 def _enlarge(disk: Path, table: Table, root: Root, size: int) -> None:
     layout = _layout(table, root, size)
-    with tempfile.TemporaryDirectory(prefix=".grow-", dir=disk.parent) as folder:
-        rest, filesystem = Path(folder) / "rest", Path(folder) / "filesystem"
+    with scratch(disk) as folder:
+        rest, filesystem = folder / "rest", folder / "filesystem"
         copy_parts(disk, rest, layout.moves)
         if not cut_out(disk, root.runs, layout.place):
             copy_parts(disk, filesystem, [Move(layout.place, 0, root.size)])

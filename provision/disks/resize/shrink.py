@@ -1,18 +1,20 @@
 """Make a raw disk as small as its data, in place, without root, loop devices or device-mapper."""
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
+from provision.disks.extents import Disk
 from provision.disks.inside.lvm import Run, VolumeGroup, read_volumes
-from provision.disks.resize.contents import read_contents
+from provision.disks.inside.view import View
+from provision.disks.resize.contents import foresee_contents, read_contents
 from provision.disks.resize.e2fs import check_filesystem, shrink_filesystem
-from provision.disks.resize.layout import Content, Layout, Root, find_root, plan_layout
+from provision.disks.resize.layout import EMPTY, EXTENDED, SWAP, Content, Layout, Root, find_root, plan_layout
 from provision.disks.resize.lvmwrite import write_volumes
 from provision.disks.resize.sparse import HOST_BLOCK, Move, copy_data, cut_head, put_head
 from provision.disks.resize.table import Table, gpt_is_sound, read_table, write_table
+from provision.disks.target import scratch
 from provision.disks.window import opened_file
 from provision.errors import CommandError
 
@@ -25,6 +27,18 @@ def check_shrinkable(disk: Path) -> None:
     find_root(table, read_contents(disk, table))
 
 
+def check_source(disk: Disk) -> None:
+    """Raise InvalidInputError, in the words of `check_shrinkable`, if what is seen in a source cannot be shrunk.
+
+    What is not known here is left to that, and so is a gzipped source, which would have to be inflated once more.
+    """
+    first = next(disk.extents(), None)
+    if first and first.window.file is not None:
+        table, contents = foresee_contents(View(disk))
+        if any(content.kind not in (EMPTY, EXTENDED, SWAP) for content in contents.values()):
+            find_root(table, contents)
+
+
 def shrink(disk: Path, *, headroom: int) -> int:
     """Shrink the last ext4 filesystem to its data and `headroom` bytes, close up what follows; return the new size.
 
@@ -35,8 +49,8 @@ def shrink(disk: Path, *, headroom: int) -> int:
     contents = read_contents(disk, table)
     root = find_root(table, contents)
     before = plan_layout(table, contents, root.size)
-    with tempfile.TemporaryDirectory(prefix=".shrink-", dir=disk.parent) as folder:
-        rest, filesystem = Path(folder) / "rest", Path(folder) / "filesystem"
+    with scratch(disk) as folder:
+        rest, filesystem = folder / "rest", folder / "filesystem"
         copy_parts(disk, rest, (move._replace(target=move.source) for move in before.moves))
         if not cut_out(disk, root.runs, before.place):
             copy_parts(disk, filesystem, _joined(root.runs))

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 from provision.disks.extents import Disk, Extent, Packing, watched
 from provision.disks.formats.raw import read_raw
-from provision.disks.pipeline import Read, batches, put, worked
+from provision.disks.pipeline import Read, batches, pieces, put, worked
 from provision.disks.unpack import Buffer, squeeze, unpacked
 from provision.disks.window import FileWindow, Window
 from provision.disks.writers.qcow2_tables import Tables
-from provision.disks.writers.raw import share
+from provision.disks.writers.raw import STEP, share
 
 BITS = 16  # a cluster of 64 KiB, as qemu-img makes them
 _ZLIB_HEAD, _ZLIB_TAIL = 2, 4  # bytes around the deflate stream
@@ -107,8 +107,9 @@ def _shared(disk: Disk, window: Window, source: int, file: int, tables: Tables, 
     """
     odd: list[Extent] = []
     whole = Extent(tables.cluster, window.size, window, 0, window.size)
-    with ThreadPoolExecutor(1) as pool:
-        copying = pool.submit(share, whole, source, file)
+    pool = ThreadPoolExecutor(1)
+    try:
+        copying = pool.map(lambda piece: share(piece, source, file), pieces([whole], STEP))
         lots = batches(disk.extents(), 1)
         for lot in worked(_verified, lots) if verify else lots:
             for extent in lot:
@@ -117,7 +118,9 @@ def _shared(disk: Disk, window: Window, source: int, file: int, tables: Tables, 
                 else:
                     place = tables.cluster + extent.place + _ZLIB_HEAD
                     tables.packed(extent.offset >> tables.bits, place, extent.size - _ZLIB_HEAD - _ZLIB_TAIL)
-        copying.result()
+        list(copying)  # raises what a copy raised
+    finally:
+        pool.shutdown(cancel_futures=True)
     end = tables.cluster + window.size + -window.size % tables.cluster
     rest = replace(disk, extents=lambda: iter(odd))
     return _put(file, _laid(_packed(rest, tables, tables.packing), tables, end), end)
