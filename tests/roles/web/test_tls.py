@@ -3,7 +3,7 @@
 import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from cryptography import x509
 from requests.adapters import HTTPAdapter
 
 from provision.guests.jupyter import Jupyter
+from provision.guests.playbooks import Played
 from tests.roles.container import Container, booted
 from tests.roles.web.conftest import on_network_of, visit, wait_until_ready
 from tests.roles.web.tree import PASSWORD, VARIABLES, give, opened
@@ -43,12 +44,26 @@ def encrypted(web_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with opened(root, folder / "play") as run:
         run(["nginx_proxy"], TLS)
         assert run(["nginx_proxy"], TLS).changed == ()
+        assert put_by(run, root) == {"certificate.pem": ("certificate\n", 0o644), "key.pem": ("key\n", 0o600)}
     assert not list(root.glob("var/lib/provision-tls/*")), "an image holds no key"
     give(root)
     with booted(root) as machine, on_network_of(machine):
         wait_until_ready()
         yield machine, root
     shutil.rmtree(root)
+
+
+def put_by(run: Callable[[list[str], Mapping[str, object]], Played], root: Path) -> dict[str, tuple[str, int]]:
+    """The certificate of a course and its key, where nginx takes them from, and their modes; they are removed again."""
+    brought = {**TLS, "nginx_proxy_certificate": "certificate\n", "nginx_proxy_certificate_key": "key\n"}
+    run(["nginx_proxy"], brought)
+    assert run(["nginx_proxy"], brought).changed == ()
+    assert run(["nginx_proxy"], TLS).changed == (), "who is not told of it leaves it"
+    files = list((root / "etc/provision/tls").iterdir())
+    found = {path.name: (path.read_text(), path.stat().st_mode & 0o777) for path in files}
+    for path in files:
+        path.unlink()
+    return found
 
 
 @pytest.fixture
@@ -59,19 +74,6 @@ def browser(encrypted: tuple[Container, Path]) -> Jupyter:
     jupyter.http.trust_env = False  # REQUESTS_CA_BUNDLE would win
     jupyter.http.verify = str(encrypted[1] / "var/lib/provision-tls/certificate.pem")
     return jupyter
-
-
-def test_a_courses_certificate_is_put_where_nginx_takes_it(web_root: Path, tmp_path: Path) -> None:
-    root, place = tmp_path / "root", tmp_path / "root/etc/provision/tls"
-    subprocess.run(["cp", "--archive", "--reflink=auto", web_root, root], check=True)
-    brought = {"nginx_proxy_certificate": "certificate\n", "nginx_proxy_certificate_key": "key\n"}
-    with opened(root, tmp_path / "play") as run:
-        run(["nginx_proxy"], {**TLS, **brought})
-        assert run(["nginx_proxy"], {**TLS, **brought}).changed == ()
-        assert run(["nginx_proxy"], TLS).changed == (), "verify is not told of it"
-    found = {path.name: (path.read_text(), path.stat().st_mode & 0o777) for path in place.iterdir()}
-    assert found == {"certificate.pem": ("certificate\n", 0o644), "key.pem": ("key\n", 0o600)}
-    shutil.rmtree(root)
 
 
 def certificate() -> x509.Certificate:
