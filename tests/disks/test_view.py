@@ -33,6 +33,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
             stream.write(chance.randbytes(MIB + 512) + bytes(3000) + b"text " * 9000)
         stream.seek(SIZE - 512)  # in the last grain, which reaches beyond the end
         stream.write(b"end")
+        stream.seek(510)
+        stream.write(b"\x55\xaa")  # a VDI that begins with noise alone is taken for an encrypted one
         stream.seek(12 * MIB)
         stream.write(chance.randbytes(KEPT + MIB))
     return path
