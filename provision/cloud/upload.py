@@ -97,7 +97,7 @@ def _upload_once(
     with _unfinished(connection, wish) as image:
         _send(connection, image, wish.name, method, sending)
         on_note("sent; the cloud stores it")
-        facts = _wait_until_stored(connection, image, wish.name)
+        facts = _wait_until_stored(connection, image, wish.name, method)
         proof = _verify(facts, wish, sending, sha256)
         sent = str(sending.sum("sha256"))
         change_image(connection, image, f"Naming image {wish.name}", {"name": wish.name, SENT_SHA256: sent})
@@ -187,11 +187,12 @@ def _broken(name: str, sending: Sending) -> BrokenConnectionError:
     )
 
 
-def _wait_until_stored(connection: "Connection", image: str, name: str) -> Mapping[str, Any]:
+def _wait_until_stored(connection: "Connection", image: str, name: str, method: Method) -> Mapping[str, Any]:
     """Wait until the image is active and no task works on it: an import's last step writes the whole image again."""
     deadline, pause = time.monotonic() + IMPORT_SECONDS, PAUSES[0]
     while True:
-        tasks = _import_tasks(connection, image, name)  # before the image: what a task wrote is then seen
+        # Before the image: what a task wrote is then seen.
+        tasks = _import_tasks(connection, image, name) if method is Method.IMPORT else ()
         facts = _facts(connection, image, name)
         status = facts["status"]
         if status == "active" and not any(task["status"] in UNFINISHED for task in tasks):
