@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
+
+import requests
 
 from provision.guests import probes, services
 from provision.guests.access import Access
@@ -203,12 +206,26 @@ def _prove_unclaimed_page(subject: Subject) -> None:
 
 def _prove_locked(subject: Subject) -> None:
     for path in ("healthz", "login", "api", "lab", "tree"):
-        if (answer := subject.browser.request("GET", path)).ok:
+        if (answer := _answer(subject, "GET", path)).ok:
             raise NotYetError(f"/{path} answered {answer.status_code}")
     for password in ("", "vagrant", subject.expected.user, secrets.token_hex(8)):
-        answer = subject.browser.request("POST", "login", data={"password": password}, allow_redirects=False)
+        answer = _answer(subject, "POST", "login", data={"password": password}, allow_redirects=False)
         if answer.status_code < 400:
             raise NotYetError(f"POST /login answered {answer.status_code}")
+
+
+def _answer(subject: Subject, method: str, path: str, **options: Any) -> requests.Response:
+    """What the machine answers; where it drops the connection, as a server may between two requests, asked again."""
+    answers: list[requests.Response] = []
+
+    def attempt() -> None:
+        try:
+            answers.append(subject.browser.request(method, path, **options))
+        except JupyterError as exc:
+            raise NotYetError(str(exc)) from exc
+
+    until(min(subject.end, time.monotonic() + SETTLE_SECONDS), attempt)
+    return answers[0]
 
 
 def _prove_ssh_refuses(subject: Subject) -> None:

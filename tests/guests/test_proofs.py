@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -57,7 +57,10 @@ def test_after_the_reset_nothing_is_proved_that_was_not_reset() -> None:
 
 
 @contextmanager
-def page(status: int, body: str, *, post: int = 503) -> Iterator[str]:
+def page(status: int, body: str, *, post: int = 503, drops: int = 0) -> Iterator[str]:
+    """A server whose pages are all the same; the first `drops` POSTs end without a word."""
+    drop = iter(range(drops))
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(post if self.command == "POST" else status)
@@ -65,7 +68,8 @@ def page(status: int, body: str, *, post: int = 503) -> Iterator[str]:
             self.wfile.write(body.encode())
 
         def do_POST(self) -> None:
-            self.do_GET()
+            if next(drop, None) is None:
+                self.do_GET()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
             """Say nothing."""
@@ -121,6 +125,14 @@ def test_a_machine_that_is_not_locked_is_found(
 ) -> None:
     with page(status, body, post=post) as url, pytest.raises(NotYetError, match=words):
         proof(name).prove(subject(url, tmp_path))
+
+
+@pytest.mark.parametrize(("post", "words"), [(503, None), (302, "POST /login answered 302")])
+def test_a_connection_that_is_dropped_is_no_way_in(tmp_path: Path, post: int, words: str | None) -> None:
+    with page(503, NOBODYS, post=post, drops=1) as url:
+        patient = replace(subject(url, tmp_path), end=time.monotonic() + 30)
+        with pytest.raises(NotYetError, match=words) if words else nullcontext():
+            proof("locked").prove(patient)
 
 
 def test_a_machine_that_is_not_there(tmp_path: Path) -> None:
