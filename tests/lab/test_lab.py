@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from provision.cloud.connection import connect
 
 BIN = Path(sys.executable).parent
 FLAVORS = {"m1.tiny": (1, 512, 5), "m1.small": (1, 1024, 20), "m1.medium": (2, 2048, 40), "m1.large": (2, 4096, 80)}
-IMAGE = "lab-test-import"
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -74,33 +72,6 @@ def test_a_second_project_sees_nothing_of_the_first() -> None:
         assert network.id not in {one.id for one in connect("lab-second").network.networks()}
     finally:
         cloud.network.delete_network(network)
-
-
-@pytest.fixture
-def staged() -> Iterator[str]:
-    """An image that waits for the import of its data; gone afterwards."""
-    cloud = connect("lab")
-    fields = {"name": IMAGE, "disk_format": "vmdk", "container_format": "bare", "visibility": "private"}
-    image = cloud.image.post("/images", json=fields).json()["id"]
-    yield image
-    cloud.image.delete_image(image)
-
-
-def test_import_converts(staged: str, tmp_path: Path) -> None:
-    raw, vmdk = tmp_path / "disk.raw", tmp_path / "disk.vmdk"
-    raw.write_bytes(b"course" * 100)
-    os.truncate(raw, 2**26)
-    subprocess.run(
-        ["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, vmdk], check=True
-    )
-    cloud = connect("lab")
-    kind = {"Content-Type": "application/octet-stream"}
-    assert cloud.image.put(f"/images/{staged}/stage", data=vmdk.read_bytes(), headers=kind).status_code == 204
-    assert cloud.image.post(f"/images/{staged}/import", json={"method": {"name": "glance-direct"}}).status_code == 202
-    deadline = time.monotonic() + 60
-    while (image := cloud.image.get_image(staged)).status != "active" and time.monotonic() < deadline:
-        time.sleep(1)
-    assert (image.status, image.disk_format, image.virtual_size) == ("active", "qcow2", 2**26)
 
 
 def test_exec_passes_on_output_and_exit_code() -> None:
