@@ -14,6 +14,7 @@ from provision.core.naming import cohort_tag
 from provision.core.outcome import Outcome, Ready
 from provision.core.plan import Action, Create, Keep, Leave, Replace, Stack, plan_cohort
 from provision.errors import CloudError, NotFoundError, ProvisionError, StudentsFailedError
+from provision.guests.probes import Stage
 from provision.paths import data_path
 from provision.progress import Progress
 from provision.workflows.courses import Order
@@ -66,15 +67,19 @@ def launch(
     folder: Path,
     deadline: float,
     progress: Progress,
+    stages: tuple[Stage, ...] | None = None,
 ) -> tuple[Outcome, ...]:
-    """Give each student a machine that is proved ready, or say why not. What is right already is only proved again."""
+    """Give each student a machine that is proved ready, or say why not. What is right already is only proved again.
+
+    `stages` are what is proved of each; without them, all.
+    """
     with progress.phase("Checking the cloud, the image, the flavor, the network and the quota"):
         made = plan(connection, order, image=image, flavor=flavor, network=network)
     for action in made.actions:
         if isinstance(action, Leave):
             progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
     template = data_path("heat/student.yaml").read_text()
-    reach = Reach(folder, read_handouts(folder), deadline)
+    reach = Reach(folder, read_handouts(folder), deadline, stages)
     run = Run()
     total = len(order.students)
     try:

@@ -12,7 +12,7 @@ from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack, plan_cohort
 from provision.errors import CloudError, NotFoundError, NotReadyError, ProvisionError
 from provision.guests.access import Access
-from provision.guests.probes import prove_ready
+from provision.guests.probes import Stage, prove_ready
 from provision.workflows.handouts import Handout, access_to, handout_file, read_handouts
 
 if TYPE_CHECKING:
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reach:
-    """The handouts by which machines are reached, and the seconds that one may take to prove itself."""
+    """The handouts by which machines are reached, the seconds that one may take to prove itself, and what it proves.
+
+    Without `stages` that is all of them.
+    """
 
     folder: Path
     handouts: dict[str, Handout]
     deadline: float
+    stages: tuple[Stage, ...] | None = None
 
 
 def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callable[[str], None]) -> Outcome:
@@ -35,7 +39,7 @@ def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callab
         return _no_handout(stack, reach.folder)
     try:
         access = access_to(handout, reach.folder, _address(connection, stack), stack)
-        prove_ready(access, deadline=reach.deadline, on_stage=on_stage)
+        prove_ready(access, deadline=reach.deadline, on_stage=on_stage, stages=reach.stages)
     except NotReadyError as exc:
         return Failed(stack.student, exc.stage, exc.message, exc.hint or "")
     except ProvisionError as exc:

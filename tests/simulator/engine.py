@@ -100,10 +100,10 @@ def _fail(stack: Stack, action: str, reason: str) -> None:
 
 def _complete(cloud: Cloud, stack: Stack, action: str) -> None:
     for made in stack.made.values():
-        if server := cloud.things["servers"].get(made["id"]):
-            if server["status"] == "BUILD":
-                boot = inf if cloud.fate(stack, "OS::Nova::Server", "BOOT") else cloud.setup.build.boot
-                server |= {"status": "ACTIVE", "serves": cloud.clock.now() + boot}
+        server = cloud.things["servers"].get(made["id"])
+        if server and server["status"] == "BUILD":
+            boot = inf if cloud.fate(stack, "OS::Nova::Server", "BOOT") else cloud.setup.build.boot
+            server |= {"status": "ACTIVE", "serves": cloud.clock.now() + boot}
     stack.becomes(f"{action}_COMPLETE", f"Stack {action} completed successfully")
 
 
@@ -113,7 +113,7 @@ def _delete_all(cloud: Cloud, stack: Stack) -> None:
         part = next(part for part in stack.parts if ".".join(part.path) == path)
         fate = cloud.fate(stack, part.kind, "DELETE")
         if fate and fate.reason is None:
-            return
+            return None
         try:
             if fate:
                 raise RefusedError(fate.reason)

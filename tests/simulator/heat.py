@@ -63,11 +63,7 @@ def _one(cloud: Cloud, request: Request, method: str, stack: Stack, rest: list[s
 def _index(cloud: Cloud, request: Request) -> Answer:
     wanted = {tag for tag in request.query.get("tags", "").split(",") if tag}
     names = request.query.get("name")
-    found = [
-        stack
-        for stack in cloud.stacks.values()
-        if wanted <= {*stack.tags} and names in (None, stack.name)
-    ]
+    found = [stack for stack in cloud.stacks.values() if wanted <= {*stack.tags} and names in (None, stack.name)]
     found.reverse()  # the newest first
     if marker := request.query.get("marker"):
         found = found[[stack.id for stack in found].index(marker) + 1 :]

@@ -150,7 +150,9 @@ def _add(cloud: Cloud, request: Request, kind: str) -> Answer:
 
 
 def _fixed(port: Thing) -> set[tuple[str, str]]:
-    return {(each.get("subnet_id", ""), each["ip_address"]) for each in port.get("fixed_ips") or () if "ip_address" in each}
+    return {
+        (each.get("subnet_id", ""), each["ip_address"]) for each in port.get("fixed_ips") or () if "ip_address" in each
+    }
 
 
 def _found(cloud: Cloud, request: Request, kind: str) -> list[Thing]:

@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        request = Request(self.command, self.path, self.headers, content, self.simulator.url)
+        request = Request(self.command, self.path, dict(self.headers), content, self.simulator.url)
         simulator, cloud, key = self.simulator, self.simulator.cloud, _key(request)
         came = simulator.clock.now() - cloud.began
         with cloud.lock:

@@ -33,7 +33,7 @@ QUOTAS = {
     "floatingips": "floating IPs",
     "servers": "instances",
 }
-FLAVORS = (
+FLAVORS: tuple[Thing, ...] = (
     {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1},
     {"id": "2", "name": "m1.small", "vcpus": 1, "ram": 2048, "disk": 20},
     {"id": "3", "name": "m1.medium", "vcpus": 2, "ram": 4096, "disk": 40},
