@@ -1,6 +1,5 @@
 """The stories of a cohort: plan, launch, status, delete. One loop, observe, plan, act, and no state but the cloud's."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +7,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from provision.clock import REAL, Clock
 from provision.cloud.network import observe_leftovers
 from provision.cloud.stacks import delete_stack, observe_stacks
 from provision.core.naming import cohort_tag
@@ -68,6 +68,7 @@ def launch(
     deadline: float,
     progress: Progress,
     stages: tuple[Stage, ...] | None = None,
+    clock: Clock = REAL,
 ) -> tuple[Outcome, ...]:
     """Give each student a machine that is proved ready, or say why not. What is right already is only proved again.
 
@@ -80,11 +81,11 @@ def launch(
             progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
     template = data_path("heat/student.yaml").read_text()
     reach = Reach(folder, read_handouts(folder), deadline, stages)
-    run = Run()
+    run = Run(clock=clock)
     total = len(order.students)
     try:
         with progress.phase("Launching and proving machines") as phase:
-            converge(Job(connection, order, made.ground, template, reach), run, phase, progress)
+            converge(Job(connection, order, made.ground, template, reach, clock), run, phase, progress)
             phase.result(summary(run, total))
     except KeyboardInterrupt:
         progress.say(f"Stopped: {summary(run, total)}. The cloud goes on making what was asked for; all of it stays.")
@@ -125,10 +126,10 @@ def find_cohort(connection: "Connection", cohort: str) -> tuple[Stack, ...]:
     return stacks
 
 
-def delete(connection: "Connection", cohort: str, *, deadline: float, progress: Progress) -> int:
+def delete(connection: "Connection", cohort: str, *, deadline: float, progress: Progress, clock: Clock = REAL) -> int:
     """Delete every machine of a cohort and prove that nothing which bears its tag is left; how many they were."""
     with progress.phase(f"Deleting {cohort}") as phase:
-        count = _delete_all(connection, cohort, deadline, phase.update)
+        count = _delete_all(connection, cohort, deadline, phase.update, clock)
     with progress.phase("Looking for what is left"):
         left = observe_leftovers(connection, cohort_tag(cohort))
     if left:
@@ -140,28 +141,28 @@ def delete(connection: "Connection", cohort: str, *, deadline: float, progress: 
 
 
 def _delete_all(
-    connection: "Connection", cohort: str, deadline: float, on_count: Callable[[float, float, str], None]
+    connection: "Connection", cohort: str, deadline: float, on_count: Callable[[float, float, str], None], clock: Clock
 ) -> int:
     """Ask for the end of every stack, once each, and wait until the list is empty."""
     results: Results[tuple[Stack, ProvisionError | None]] = SimpleQueue()
-    crew = Crew(SUBMITTERS, results)
+    crew = Crew(SUBMITTERS, results, clock)
     asked: dict[str, float] = {}
     refused: dict[str, str] = {}
-    end = time.monotonic() + deadline
+    end = clock.now() + deadline
     while stacks := observe_stacks(connection, cohort_tag(cohort)):
         for stack in stacks:
             if stack.id not in asked:
-                asked[stack.id] = time.monotonic()
+                asked[stack.id] = clock.now()
                 crew.begin(partial(_ask, connection, stack))
-            elif stack.status == "DELETE_FAILED" and time.monotonic() - asked[stack.id] > GRACE:
+            elif stack.status == "DELETE_FAILED" and clock.now() - asked[stack.id] > GRACE:
                 failed = failed_stack(connection, stack)
                 refused[stack.id] = f"{failed.stage}: {failed.reason}"
         on_count(len(asked) - len(stacks), len(asked), "stacks")
-        if time.monotonic() > end or all(stack.id in refused for stack in stacks):
+        if clock.now() > end or all(stack.id in refused for stack in stacks):
             raise _not_deleted(stacks, refused)
-        pause = time.monotonic() + POLL
-        while (left := pause - time.monotonic()) > 0:
-            if (answer := next_result(results, left)) and answer[1]:
+        pause = clock.now() + POLL
+        while (left := pause - clock.now()) > 0:
+            if (answer := next_result(results, left, clock)) and answer[1]:
                 refused[answer[0].id] = answer[1].message
     on_count(len(asked), len(asked), "stacks")
     return len(asked)

@@ -1,12 +1,12 @@
 """The loop that gives every student a machine: observe all stacks by one call, plan, act, until none is open."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from provision.clock import REAL, Clock
 from provision.cloud.stacks import StackExistsError, create_stack, delete_stack, observe_stacks
 from provision.core.naming import cohort_tag, server_name, stack_name, student_tag
 from provision.core.outcome import Failed, Outcome
@@ -39,6 +39,7 @@ class Job:
     ground: Ground
     template: str
     reach: Reach
+    clock: Clock = REAL
 
     @cached_property
     def students(self) -> dict[str, Student]:
@@ -65,6 +66,7 @@ class Run:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     pending: int = 0
     told: str = ""
+    clock: Clock = REAL
 
     def begin(self, crew: Crew[Outcome | Done], task: Callable[[], Outcome | Done]) -> None:
         """Give a task to a crew; `pending` counts those that have not returned."""
@@ -75,12 +77,12 @@ class Run:
         """Whether `step` is begun for the student only now: each is, once a run."""
         if (student, step) in self.begun:
             return False
-        self.begun[student, step] = time.monotonic()
+        self.begun[student, step] = self.clock.now()
         return True
 
     def age(self, student: str, step: str) -> float:
         """Seconds since the step began; 0 if it did not."""
-        now = time.monotonic()
+        now = self.clock.now()
         return now - self.begun.get((student, step), now)
 
 
@@ -94,12 +96,12 @@ class Crews:
 
 def converge(job: Job, run: Run, phase: Phase, progress: Progress) -> None:
     """Act until `run.outcomes` has an outcome for every student."""
-    crews = Crews(Crew(SUBMITTERS, run.results), Crew(PROVERS, run.results))
-    answered = time.monotonic()
+    crews = Crews(Crew(SUBMITTERS, run.results, job.clock), Crew(PROVERS, run.results, job.clock))
+    answered = run.clock.now()
     while run.pending or len(run.outcomes) < len(job.students):
-        stacks = _observe(job, run, silent=time.monotonic() - answered)
+        stacks = _observe(job, run, silent=run.clock.now() - answered)
         if stacks is not None:
-            answered = time.monotonic()
+            answered = run.clock.now()
             actions = plan_cohort(job.students, stacks)
             _prepare_handouts(job, actions)
             for action in actions:
@@ -243,10 +245,10 @@ def _note(run: Run, student: str, stage: str) -> None:
 
 def _collect(run: Run, total: int, phase: Phase, progress: Progress) -> None:
     """Take in what the threads return until the next list call is due, or everything is known."""
-    due = time.monotonic() + POLL
-    while (left := due - time.monotonic()) > 0 and (run.pending or len(run.outcomes) < total):
+    due = run.clock.now() + POLL
+    while (left := due - run.clock.now()) > 0 and (run.pending or len(run.outcomes) < total):
         _tell(run, total, phase)
-        result = next_result(run.results, left)
+        result = next_result(run.results, left, run.clock)
         run.pending -= result is not None
         if isinstance(result, Done):
             if result.exists:
