@@ -131,7 +131,7 @@ def was_taken(pace: Pace) -> Pace:
 
 
 def went_well(pace: Pace, asked: Asked, now: float) -> Pace:
-    """The stack of a create is complete, since a time between the last two looks; one that took long says that others wait before it."""
+    """A stack is complete, since some time after the look before; one that took long says that others wait for it."""
     took = now - asked.at
     pace = replace(pace, shortest=min(pace.shortest, took))
     likely = took - pace.look / 2
@@ -166,15 +166,15 @@ def was_refused(pace: Pace, asked: Asked, now: float, wait: float | None, jitter
     return replace(_judged(pace, asked, now, bad=True), paused_until=paused, refusals=refusals)
 
 
-def look_again(pace: Pace, waiting: int, age: float) -> Pace:
+def look_again(pace: Pace, waiting: int, total: int, age: float) -> Pace:
     """The pace with the seconds until the next look: seldom, for each look costs a call, but often towards the end.
 
-    `waiting` creates are still to be asked for, the first was `age` seconds ago.
+    `waiting` of `total` creates are still to be asked for; the launch is `age` seconds old. Few are looked at often.
     """
     left = waiting / pace.rate + (pace.shortest if pace.shortest < inf else age)
     shortest = max(LOOK, age / 100)
     longest = OFTEN if age < BEGINNING or pace.trouble > 0.2 else min(LONGEST_LOOK, pace.shortest / 2)
-    return replace(pace, look=max(shortest, min(longest, left / 5)))
+    return replace(pace, look=max(shortest, min(longest, left / 5, total / 20)))
 
 
 def _judged(pace: Pace, asked: Asked, now: float, *, bad: bool) -> Pace:

@@ -98,7 +98,7 @@ class Client:
     def look_again(self, waiting: int, now: float) -> float:
         if not self.pace:
             return POLL
-        self.pace = look_again(self.pace, waiting, now)
+        self.pace = look_again(self.pace, waiting, 1000, now)
         return self.pace.look
 
     def seen(self, asked: Asked, now: float, *, good: bool) -> None:
