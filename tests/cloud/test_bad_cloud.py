@@ -48,7 +48,8 @@ class Bad:
             now = self.clock.now() - self.began
             if method == "post":
                 self.times.append(now)
-            trouble = self.troubles.get(method, lambda *_: None)(next(self.calls[method]), now)
+            number = next(self.calls[method])
+            trouble = self.troubles[method](number, now) if method in self.troubles else None
             if self.acted_first or trouble is None:
                 done = act(request, context)
             if isinstance(trouble, Exception):
