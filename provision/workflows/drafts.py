@@ -5,8 +5,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from provision.core.course_draft import Filled, draft_course
+from provision.core.course import Course
 from provision.core.course_file import parse_course
+from provision.core.toml_draft import Filled, draft_file
 from provision.core.values import BOX_FOLDER, LOGIN, RESERVED_PATHS, SYSTEM_USERS, TAKEN_PORTS
 from provision.errors import InvalidInputError, ProvisionError
 from provision.guests.offers import Offers
@@ -28,7 +29,7 @@ def draft(name: str, title: str | None, box: Path | None, progress: Progress) ->
         filled |= {"box": {"file": box.name}, **_found(name, inspected)}
         system = inspected.system.name if inspected.system else "an unknown system"
         heading += f" Filled from {box.name}: {system}, {used(inspected) / GIB:.1f} GiB used."
-    text = draft_course(filled, _clean(heading))
+    text = draft_file(Course, filled, _clean(heading))
     parse_course(text, "The new course.toml")
     return text
 
