@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable, Iterable
+from datetime import date, time
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -86,7 +87,8 @@ def _shown_key(key: str) -> str:
 
 def shown(value: object) -> str:
     """A wrong value as a message quotes it."""
-    words = str(value).lower() if isinstance(value, bool) else repr(value)
+    words = str(value) if isinstance(value, date | time) else repr(value)
+    words = words.lower() if isinstance(value, bool) else words
     return words if len(words) <= SHOWN else words[: SHOWN - 3] + "..."
 
 
