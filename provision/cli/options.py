@@ -14,6 +14,6 @@ handout_option = click.option(
     "--handout",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder with passwords and keys.  [default: handouts/COURSE-PRESENTATION]",
+    help="The folder with passwords and keys.  [default: handouts/COURSE-PRESENTATION beside cohort.toml]",
 )
 roster_type = click.Path(dir_okay=False, path_type=Path)

@@ -44,7 +44,7 @@ class CohortTable(_Table):
         Field(
             title="Privacy",
             description="Names and e-mail addresses never go to the cloud; with true, students' ids do not either:"
-            " their machines bear labels made with a key that is kept beside the handouts. Decide before the first launch",
+            " their machines bear labels made with a key beside the handouts. Decide before the first launch",
         ),
     ] = False
 

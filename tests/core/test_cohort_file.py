@@ -67,7 +67,7 @@ def test_what_is_left_out() -> None:
     [
         ('course = "tm351"', 'course = "TM351"', "line 2: cohort.course: must be a course's name"),
         ('course = "tm351"', "", "line 1: cohort.course: is missing (The course's name, or the path"),
-        ('"26J"', '"26-J"', "line 3: cohort.presentation: must be 1 to 16 letters and digits (such as 26J), not '26-J'"),
+        ('"26J"', '"26-J"', "line 3: cohort.presentation: must be 1 to 16 letters and digits"),
         ("start = 2026-10-03", 'start = "2026-10-03"', "line 5: cohort.start: should be a date, without quotes"),
         ("start = 2026-10-03", "start = 2026-10-03T09:00:00", "line 5: cohort.start: should be a date, without quotes ("
          "such as 2026-10-03), not 2026-10-03 09:00:00"),
@@ -77,14 +77,14 @@ def test_what_is_left_out() -> None:
         ('"one project"', '"many"', "line 10: cloud.tenancy: should be 'one project' or 'project per student', not"),
         ('"shared"', '"tree"', "line 16: network.shape: should be 'private' or 'shared', not 'tree'"),
         ("floating_ip = false", "floating_ip = 0", "line 17: network.floating_ip: should be true or false"),
-        ("192.0.2.0/24", "192.0.2.1/24", "line 19: access.web: '192.0.2.1/24' is an address inside of a network: write"),
+        ("192.0.2.0/24", "192.0.2.1/24", "line 19: access.web: '192.0.2.1/24' is an address inside of a"),
         ("192.0.2.0/24", "192.0.2.0/33", "line 19: access.web: must be an IPv4 network such as 192.0.2.0/24"),
         ("192.0.2.0/24", "2001:db8::/32", "line 19: access.web: must be an IPv4 network such as 192.0.2.0/24"),
         ("198.51.100.7/32", "198.51.100.7", "line 20: access.ssh: must be an IPv4 network such as 192.0.2.0/24 (a"),
         ("size = 20", "size = -1", "line 22: pool.size: should be greater than or equal to 0, not -1"),
-        ('id = "Student PI"', 'ids = "PI"', "line 24: columns.ids: is not a key that cohort.toml knows; did you mean id"),
+        ('id = "Student PI"', 'ids = "PI"', "line 24: columns.ids: is not a key that cohort.toml knows"),
         ("[columns]", "[[columns]]", "line 23: columns: should be one table"),
-        ("[pool]", "flavor = 1\n[pool]", "line 21: access.flavor: is not a key that cohort.toml knows; it is a key of ["),
+        ("[pool]", "flavor = 1\n[pool]", "line 21: access.flavor: is not a key that cohort.toml knows; it is a"),
         ("[cohort]", "[cohrt]", "cohort: is missing: a table [cohort] with course and presentation"),
     ],
 )  # fmt: skip
