@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from provision.cli.cohort_file import FILES
-from provision.cli.options import cloud_option, handout_option, roster_type
+from provision.cli.options import cohort_cloud_option, handout_option, roster_type
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
 from provision.core.outcome import Failed, Outcome, Ready
@@ -30,7 +30,7 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
     """A verb on COHORT, the path of a cohort.toml or of the folder that holds it."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
-        for wrap in (cloud_option, handout_option, click.argument("cohort", metavar="COHORT")):
+        for wrap in (cohort_cloud_option, handout_option, click.argument("cohort", metavar="COHORT")):
             function = wrap(function)
         return cohort.command(name)(function)
 

@@ -78,7 +78,7 @@ def _meaning(file: "CohortFile", order: "Order") -> Iterator[tuple[str, str]]:
     yield "cohort", f"{file.cohort}: {course.title}"
     own = sum(bool(student.ssh_keys) for student in order.students)
     yield "students", f"{len(order.students)} in {said.cohort.roster}, {own or 'none'} with keys of their own"
-    yield "days", f"{said.cohort.start or 'any'} to {said.cohort.end or 'any'}"
+    yield "from, until", f"{said.cohort.start or 'not stated'}, {said.cohort.end or 'not stated'}"
     yield "cloud", f"{said.cloud.name or 'as OS_CLOUD or OS_* say'}, {said.cloud.tenancy}"
     yield "image", said.machine.image or f"the current build of {file.cohort}"
     machine = course.machine
@@ -89,7 +89,7 @@ def _meaning(file: "CohortFile", order: "Order") -> Iterator[tuple[str, str]]:
     yield "public address", "a floating IP each" if network.floating_ip else "none: through a gateway machine"
     yield "pages for", _who(said.access.web)
     yield "SSH for", _who(said.access.ssh) if said.access.ssh else "nobody"
-    yield "pool", f"{said.pool.size} machines ahead of need"
+    yield "pool", f"{said.pool.size or 'no'} machines ahead of need"
     yield "the cloud learns", "opaque labels" if said.cohort.privacy else "students' ids"
     yield "handouts", str(file.folder)
 

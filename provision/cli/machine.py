@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from provision.cli.options import cloud_option, handout_option
+from provision.cli.options import cohort_cloud_option, handout_option
 
 
 @click.command()
 @click.argument("cohort")
 @click.argument("student")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@cloud_option
+@cohort_cloud_option
 @handout_option
 def ssh(cohort: str, student: str, command: tuple[str, ...], cloud: str | None, folder: Path | None) -> None:
     """Open a shell on the machine of STUDENT of COHORT (its cohort.toml or that one's folder).

@@ -10,6 +10,7 @@ cloud_option = click.option(
     metavar="NAME",
     help="The cloud, as clouds.yaml names it; lab is the embedded one. [OS_CLOUD]",
 )
+cohort_cloud_option = click.option("--os-cloud", "cloud", metavar="NAME", help="Another cloud than cohort.toml's.")
 handout_option = click.option(
     "--handout",
     "folder",
