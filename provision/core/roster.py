@@ -12,7 +12,6 @@ from provision.core.naming import STUDENT_ID
 from provision.errors import InvalidInputError
 
 REQUIRED = ("id", "name", "email")
-OPTIONAL = ("ssh_keys",)
 JOIN = "+"  # between the columns that make one name
 
 _KEY_TYPES = re.compile(
@@ -103,7 +102,7 @@ def _lines(text: str) -> tuple[list[str], str]:
     first line such as "sep=;".
     """
     lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text)
-    told = re.fullmatch(r'"?sep=(.)"?\s*', lines[0]) if lines else None
+    told = re.fullmatch(r'"?sep=([,;\t|:])"?\s*', lines[0]) if lines else None
     if told:
         return ["\n", *lines[1:]], told[1]
     header = re.sub(r'"[^"]*"', "", next((line for line in lines if line.strip()), ""))

@@ -33,7 +33,7 @@ def run_demo(progress: Progress, confirm: lab.Confirm) -> Shown:
     from provision.cloud.connection import connect
 
     check_computer(BOX_PROGRAMS, room=FREE)
-    file = _cohort_file()
+    file = demo_cohort()
     order = read_order(file)
     lab.up(DEFAULT, progress, confirm)
     build_image(COURSE, progress, Wish(verify=False))
@@ -53,7 +53,7 @@ def run_demo(progress: Progress, confirm: lab.Confirm) -> Shown:
     return Shown(outcomes, file.folder)
 
 
-def _cohort_file() -> CohortFile:
+def demo_cohort() -> CohortFile:
     """The demonstration's cohort.toml and roster, written here unless they are: they are the person's from then on."""
     filled = {
         "cohort": {"course": COURSE, "presentation": PRESENTATION},

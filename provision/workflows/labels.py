@@ -7,6 +7,7 @@ other key is ever taken for machines that it named: that would give every studen
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 
 
 def read_labels(private: bool, folder: Path, students: Iterable[str] = ()) -> Labels:
-    """What `students`, and all who have a handout in the folder, are called; with a new key where there is none yet."""
-    known = tuple(dict.fromkeys([*students, *read_handouts(folder)]))
+    """What students are called: `students`, and those of a private cohort who have a handout in the folder.
+
+    Where there is no key yet, they are called by a new one, which `keep_key` writes down.
+    """
     if not private:
-        return Labels(students=known)
+        return Labels(students=tuple(students))
     place = key_file(folder)
-    return Labels(_read_key(place) if place.exists() else secrets.token_bytes(KEY_BYTES), known, str(place))
+    key = _read_key(place) if place.exists() else secrets.token_bytes(KEY_BYTES)
+    return Labels(key, tuple(dict.fromkeys([*students, *read_handouts(folder)])), str(place))
 
 
 def labels_if_any(private: bool, folder: Path) -> Labels:
@@ -46,20 +50,14 @@ def key_file(folder: Path) -> Path:
 
 def keep_key(labels: Labels, folder: Path) -> None:
     """Write a new key down, before any machine that it names is asked for. One that is there is never replaced."""
+    place = key_file(folder)
     if labels.key is None:
         return
-    prepare_folder(folder)
-    place, new = key_file(folder), folder / f"privacy.key.{os.getpid()}"
-    write_private(new, labels.key.hex() + "\n")
-    try:
-        os.link(new, place)
-    except FileExistsError:
-        if _read_key(place) != labels.key:
-            raise PreflightError(
-                f"Another launch has made {place} in this moment.", hint="Run the same command again."
-            ) from None
-    finally:
-        new.unlink()
+    if not place.exists():
+        prepare_folder(folder)
+        _write_new(place, labels.key.hex() + "\n")
+    if _read_key(place) != labels.key:
+        raise PreflightError(f"Another launch has made {place} in this moment.", hint="Run the same command again.")
 
 
 def observe_cohort(connection: "Connection", cohort: str, labels: Labels) -> tuple[Stack, ...]:
@@ -69,6 +67,15 @@ def observe_cohort(connection: "Connection", cohort: str, labels: Labels) -> tup
     if strange:
         raise _strange(cohort, labels, strange, len(stacks))
     return recognised(stacks, labels)
+
+
+def _write_new(place: Path, text: str) -> None:
+    """Write a private file, complete or not at all; if it is there by now, it stays as it is."""
+    new = place.with_name(f".{place.name}.new.{os.getpid()}")
+    write_private(new, text)
+    with suppress(FileExistsError):
+        os.link(new, place)  # unlike a rename, it never replaces
+    new.unlink()
 
 
 def _read_key(place: Path) -> bytes:

@@ -16,6 +16,7 @@ from provision.guests.access import Access
 from provision.progress import Silent
 from provision.workflows.certificates import certificate_variables
 from provision.workflows.courses import read_course
+from provision.workflows.demo import demo_cohort
 from provision.workflows.handouts import access_to, ensure_handouts, read_handouts, save_urls
 from provision.workflows.image import build_image, plan_build
 from provision.workflows.orders import read_cohort, read_order, read_roster
@@ -98,6 +99,20 @@ def test_a_course_whose_file_is_about_another_is_refused(here: Path) -> None:
 def test_a_cohort_that_is_nowhere(here: Path, name: str) -> None:
     with pytest.raises(NotFoundError, match=f"no cohort '{name}': no file"):
         read_cohort(name)
+
+
+def test_the_demonstrations_cohort_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = demo_cohort()
+    order = read_order(file)
+    assert (order.cohort, [student.id for student in order.students]) == ("demo-26J", ["ada", "grace"])
+    assert (file.said.cloud.name, order.access.ssh, file.folder) == (
+        "lab",
+        "172.24.4.0/24",
+        Path("demo-26J/handouts/demo-26J"),
+    )
+    (tmp_path / "demo-26J" / "roster.csv").write_text("id,name,email\ns1,Ada,a@x.org\n")
+    assert [student.id for student in read_order(demo_cohort()).students] == ["s1"]
 
 
 def test_the_mistakes_of_course_and_roster_come_together(here: Path) -> None:
