@@ -16,11 +16,12 @@ from provision.core.plan import Action, Create, Keep, Leave, Replace, Stack, pla
 from provision.errors import CloudError, NotFoundError, ProvisionError, StudentsFailedError
 from provision.paths import data_path
 from provision.progress import Progress
-from provision.workflows.courses import Order
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import read_handouts, save_urls
+from provision.workflows.labels import keep_key, observe_cohort
 from provision.workflows.launch import GRACE, POLL, PROVERS, SUBMITTERS, Job, Run, converge, summary
 from provision.workflows.machine import Reach, failed_stack, prove
+from provision.workflows.orders import Order
 from provision.workflows.preflight import Ground, check_ground
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Standing:
 
 def plan(connection: "Connection", order: Order, *, image: str | None, flavor: str | None, network: str | None) -> Plan:
     """Observe the cohort and say what is missing. Raises, with everything that is wrong, if it cannot be made."""
-    stacks = observe_stacks(connection, cohort_tag(order.cohort))
+    stacks = observe_cohort(connection, order.cohort, order.labels)
     actions = plan_cohort([student.id for student in order.students], stacks)
     # What a failed stack holds is free again before its successor is asked for.
     missing = sum(isinstance(action, Create) for action in actions)
@@ -73,6 +74,7 @@ def launch(
     for action in made.actions:
         if isinstance(action, Leave):
             progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
+    keep_key(order.labels, folder)
     template = data_path("heat/student.yaml").read_text()
     reach = Reach(folder, read_handouts(folder), deadline)
     run = Run()
@@ -90,15 +92,12 @@ def launch(
     return tuple(run.outcomes[student.id] for student in order.students)
 
 
-def status(
-    connection: "Connection", cohort: str, students: Iterable[str] | None, *, folder: Path, deadline: float
-) -> tuple[Standing, ...]:
-    """How every machine stands, those that stand proved anew; without `students`, of those who have one."""
-    stacks = observe_stacks(connection, cohort_tag(cohort))
-    wanted = sorted({stack.student for stack in stacks}) if students is None else list(students)
-    if not wanted:
-        raise _no_cohort(cohort)
-    actions = plan_cohort(wanted, stacks)
+def status(connection: "Connection", order: Order, *, folder: Path, deadline: float) -> tuple[Standing, ...]:
+    """How every student's machine stands, and every other of the cohort; those that stand are proved anew."""
+    stacks = observe_cohort(connection, order.cohort, order.labels)
+    if not stacks:
+        raise _no_cohort(order.cohort)
+    actions = plan_cohort([student.id for student in order.students], stacks)
     reach = Reach(folder, read_handouts(folder), deadline)
     results: Results[Outcome] = SimpleQueue()
     crew = Crew(PROVERS, results)
@@ -181,5 +180,5 @@ def _not_deleted(stacks: Iterable[Stack], refused: Mapping[str, str]) -> Student
 def _no_cohort(cohort: str) -> NotFoundError:
     return NotFoundError(
         f"Cohort {cohort} has no machines in this project.",
-        hint="Is it the right cloud and project? If so: provision cohort launch COURSE PRESENTATION --roster FILE",
+        hint="Is it the right cloud and project? If so: provision cohort launch COHORT",
     )

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from provision.cloud.stacks import StackExistsError, create_stack, delete_stack, observe_stacks
+from provision.cloud.stacks import StackExistsError, create_stack, delete_stack
 from provision.core.naming import cohort_tag, server_name, stack_name, student_tag
 from provision.core.outcome import Failed, Outcome
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Stack, Wait, plan_cohort
@@ -15,10 +15,11 @@ from provision.core.roster import Student
 from provision.errors import AuthenticationError, CloudError, ProvisionError
 from provision.guests.credentials import jupyter_hash
 from provision.progress import Phase, Progress
-from provision.workflows.courses import Order
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import Handout, ensure_handouts, public_key_file
+from provision.workflows.labels import observe_cohort
 from provision.workflows.machine import Reach, failed_stack, prove, stuck_stack
+from provision.workflows.orders import Order
 from provision.workflows.preflight import Ground
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _observe(job: Job, run: Run, *, silent: float) -> tuple[Stack, ...] | None:
     if all(student in run.outcomes or (student, "prove") in run.begun for student in job.students):
         return None
     try:
-        return observe_stacks(job.connection, cohort_tag(job.order.cohort))
+        return observe_cohort(job.connection, job.order.cohort, job.order.labels)
     except AuthenticationError:
         raise
     except CloudError:
@@ -180,13 +181,13 @@ def _wait(job: Job, run: Run, crews: Crews, stack: Stack, words: str) -> None:
 
 def _missing(job: Job, run: Run, name: str) -> None:
     if run.age(name, "create") > job.reach.deadline:
-        hint = f"Look for it with: openstack stack list --tags {student_tag(name)}"
+        hint = f"Look for it with: openstack stack list --tags {student_tag(job.order.labels.label(name))}"
         words = f"its stack does not appear within {job.reach.deadline:.0f} s"
         run.outcomes[name] = Failed(name, "stack", words, hint)
 
 
 def _foreign(job: Job, name: str) -> Failed:
-    stack = stack_name(job.order.cohort, name)
+    stack = stack_name(job.order.cohort, job.order.labels.label(name))
     return Failed(
         name,
         "create",
@@ -196,15 +197,15 @@ def _foreign(job: Job, name: str) -> Failed:
 
 
 def _create(job: Job, student: Student) -> Outcome | Done:
-    cohort, handout = job.order.cohort, job.reach.handouts[student.id]
+    cohort, handout, label = job.order.cohort, job.reach.handouts[student.id], job.order.labels.label(student.id)
     try:
         create_stack(
             job.connection,
-            stack_name(cohort, student.id),
+            stack_name(cohort, label),
             job.template,
             stack_parameters(job, student, handout),
             cohort_tag(cohort),
-            student_tag(student.id),
+            student_tag(label),
         )
     except StackExistsError:
         return Done(student.id, exists=True)
@@ -215,11 +216,12 @@ def _create(job: Job, student: Student) -> Outcome | Done:
 
 def stack_parameters(job: Job, student: Student, handout: Handout) -> dict[str, str]:
     """What heat/student.yaml is given for one student: no name, no email, and of secrets only the hash."""
+    label = job.order.labels.label(student.id)
     own = public_key_file(job.reach.folder, student.id).read_text()
     keys = dict.fromkeys([*student.ssh_keys, " ".join(own.split()[:2])])
     return {
-        "student": student.id,
-        "server_name": server_name(job.order.cohort, student.id),
+        "student": label,
+        "server_name": server_name(job.order.cohort, label),
         "tag": cohort_tag(job.order.cohort),
         "image": job.ground.image.id,
         "flavor": job.ground.flavor.id,

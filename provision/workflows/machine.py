@@ -10,6 +10,7 @@ from provision.core.diagnosis import explain
 from provision.core.naming import cohort_tag, student_tag
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack, plan_cohort
+from provision.core.privacy import Labels, recognised
 from provision.errors import CloudError, NotFoundError, NotReadyError, ProvisionError
 from provision.guests.access import Access
 from provision.guests.probes import prove_ready
@@ -65,13 +66,14 @@ def stuck_stack(connection: "Connection", stack: Stack, words: str) -> Failed:
     return Failed(stack.student, "stack", f"{words}; it waits for {waits}" if waits else words, hint)
 
 
-def find_machine(connection: "Connection", cohort: str, student: str, folder: Path) -> Access:
+def find_machine(connection: "Connection", cohort: str, student: str, folder: Path, labels: Labels) -> Access:
     """The way into a student's machine. Raises NotFoundError where there is no stack or no handout for it."""
-    stacks = observe_stacks(connection, cohort_tag(cohort), student_tag(student))
+    stacks = recognised(observe_stacks(connection, cohort_tag(cohort), student_tag(labels.label(student))), labels)
     if not stacks:
+        key = f" Is {labels.place} the key of the launch that made it?" if labels.key else ""
         raise NotFoundError(
             f"Student {student!r} has no machine in cohort {cohort}.",
-            hint="See who has one: provision cohort status COURSE PRESENTATION.",
+            hint=f"See who has one: provision cohort status COHORT.{key}",
         )
     (action, *_) = plan_cohort([student], stacks)
     stack = next(stack for stack in stacks if stack == getattr(action, "stack", None))

@@ -5,19 +5,21 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests_mock as rm
 from openstack.connection import Connection
 
 from provision.core.outcome import Failed
+from provision.core.privacy import Labels
 from provision.core.roster import Student
 from provision.errors import NotFoundError, PreflightError, StudentsFailedError
 from provision.progress import Silent
 from provision.workflows.cohort import delete, find_cohort, launch, plan, status
-from provision.workflows.courses import Order
 from provision.workflows.handouts import ensure_handouts, read_handouts
 from provision.workflows.machine import find_machine
+from provision.workflows.orders import Order
 
 from .conftest import HEAT, NEUTRON, NOVA
 from .test_preflight import COURSE, cloud_has
@@ -53,7 +55,9 @@ class Heat:
         }
 
     def index(self, request: Any, _context: Any) -> Any:
-        answer = json.dumps([stack for stack in self.stacks.values() if TAG in stack["tags"] or not request.query])
+        tags = parse_qs(urlsplit(request.url).query).get("tags", [])
+        asked = {tag for each in tags for tag in each.split(",")}
+        answer = json.dumps([stack for stack in self.stacks.values() if asked <= set(stack["tags"])])
         for path, stack in list(self.stacks.items()):
             if stack["stack_status"] == GOING:
                 stack["stack_status"] = self.fate.get(stack["stack_name"].rpartition("-")[2], COMPLETE)
@@ -183,10 +187,10 @@ def test_the_younger_of_two_stacks_is_removed(cloud: Connection, http: rm.Mocker
 def test_status_says_who_has_what(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
     heat = Heat(http, fate={"going": GOING})
     with pytest.raises(NotFoundError, match="no machines"):
-        status(cloud, "demo-26J", None, folder=tmp_path, deadline=0.1)
+        status(cloud, order("going"), folder=tmp_path, deadline=0.1)
     heat.add("going", GOING)
     heat.add("broken", "CREATE_FAILED")
-    standings = status(cloud, "demo-26J", ["going", "broken", "missing"], folder=tmp_path, deadline=0.1)
+    standings = status(cloud, order("going", "broken", "missing"), folder=tmp_path, deadline=0.1)
     assert [(each.student, type(each.action).__name__, getattr(each.outcome, "stage", None)) for each in standings] == [
         ("going", "Wait", None),
         ("broken", "Replace", "server"),
@@ -204,11 +208,11 @@ def test_a_machine_with_tls_is_found_there_whoever_asks(cloud: Connection, http:
     wanted = replace(order("ada"), course=course)
     how = {"image": None, "flavor": None, "network": None, "folder": tmp_path}
     (launched,) = launch(cloud, wanted, **how, deadline=5, progress=Silent())  # type: ignore[arg-type]  # as many kinds
-    (standing,) = status(cloud, "demo-26J", None, folder=tmp_path, deadline=0.1)
+    (standing,) = status(cloud, wanted, folder=tmp_path, deadline=0.1)
     for outcome in (launched, standing.outcome):
         assert isinstance(outcome, Failed)
         assert "connecting to 127.0.0.1 port 443: " in outcome.reason
-    access = find_machine(cloud, "demo-26J", "ada", tmp_path)
+    access = find_machine(cloud, "demo-26J", "ada", tmp_path, Labels())
     assert (access.url, access.password) == ("https://127.0.0.1/", password)
 
 

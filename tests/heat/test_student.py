@@ -13,10 +13,10 @@ from provision.core.naming import cohort_tag
 from provision.core.roster import Student
 from provision.guests.credentials import jupyter_hash
 from provision.paths import data_path
-from provision.workflows.courses import Order
 from provision.workflows.handouts import ensure_handouts
 from provision.workflows.launch import Job, stack_parameters
 from provision.workflows.machine import Reach
+from provision.workflows.orders import Order
 
 TEMPLATES = sorted(data_path("heat").glob("*.yaml"))
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
