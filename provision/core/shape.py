@@ -37,6 +37,9 @@ class Shape:
         return not self.floating_ip
 
 
+PRIVATE = Shape()
+
+
 @dataclass(frozen=True)
 class Sources:
     """The networks from which a security group lets in the web, and SSH: a rule each."""
@@ -50,16 +53,16 @@ def check_shape(shape: Shape) -> None:
     problems = []
     if shape.gateway and not shape.shared:
         problems.append(
-            'network: "private" needs floating_ip = true: each student\'s router takes a public address in any case, and '
-            'no gateway has a way behind it. Where public addresses are scarce, take shape = "shared"'
+            'network: "private" needs floating_ip = true: each student\'s router takes a public address in any case,'
+            ' and no gateway has a way behind it. Where public addresses are scarce, take shape = "shared"'
         )
     for name, cidr in (("web", shape.web_cidr), ("ssh", shape.ssh_cidr)):
         try:
-            closed = shape.shared and cidr is not None and not outside(cidr)
+            empty = cidr is not None and not outside(cidr)
         except ValueError as exc:
             problems.append(f"access.{name}: {cidr!r} is not an IPv4 network such as 192.0.2.0/24: {exc}")
             continue
-        if closed:
+        if empty and shape.shared:
             problems.append(f"access.{name}: {cidr} is inside of {SUBNET}, the students' own network")
     if problems:
         raise InvalidInputError("The machines cannot be connected so.", problems=tuple(problems))

@@ -9,6 +9,7 @@ from provision.core.course import Course
 from provision.core.course_file import parse_course
 from provision.core.naming import cohort_name
 from provision.core.roster import Student, parse_roster
+from provision.core.shape import PRIVATE, Shape
 from provision.errors import InvalidInputError, NotFoundError
 from provision.paths import data_path
 
@@ -23,6 +24,7 @@ class Order:
     cohort: str
     presentation: str
     students: tuple[Student, ...]
+    shape: Shape = PRIVATE
 
 
 def read_course(name: str) -> tuple[Course, Path]:
