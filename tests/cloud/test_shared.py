@@ -9,10 +9,9 @@ import requests_mock as rm
 from openstack.connection import Connection
 
 from provision.cloud.stacks import observe_shared, observe_stacks
-from provision.core import places
 from provision.core.outcome import Failed, Outcome
 from provision.core.roster import Student
-from provision.core.shape import Shape
+from provision.core.shape import ROOM, Shape
 from provision.errors import InvalidInputError, StudentsFailedError
 from provision.progress import Silent
 from provision.workflows.cohort import delete, find_cohort, launch, plan, status
@@ -79,7 +78,7 @@ def test_a_grown_roster_goes_where_there_is_room(cloud: Connection, http: rm.Moc
     cloud_has(http)
     heat = Heat(http)
     full, half = shared(heat, 1), shared(heat, 2)
-    for number in range(places.ROOM):
+    for number in range(ROOM):
         heat.add(f"x{number}", COMPLETE, f"{TAG},student=x{number},place={full}")
     heat.add("a", COMPLETE, f"{TAG},student=a,place={half}")
     run(cloud, tmp_path, "b", "a")
