@@ -18,7 +18,7 @@ class Shape:
     """`private`: a network and a router for each student; `shared`: for up to `ROOM` students together.
 
     Without `floating_ip` machines have no public address and are reached through a gateway machine. `web_cidr` and
-    `ssh_cidr` say from where ports 80 and 443, and 22, are open; None is from nowhere.
+    `ssh_cidr` say from where ports 80 and 443, and 22, are open; None is from nowhere, and SSH is not proved then.
     """
 
     kind: Literal["private", "shared"] = "private"

@@ -88,7 +88,7 @@ def launch(
         if isinstance(action, Leave):
             progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
     template = data_path("heat/student.yaml").read_text()
-    reach = Reach(folder, read_handouts(folder), deadline)
+    reach = Reach(folder, read_handouts(folder), deadline, ssh=order.shape.ssh_cidr is not None)
     run = Run()
     total = len(order.students)
     seats = ensure_shared(Task(connection, order, made.ground, deadline), made.layout, progress)

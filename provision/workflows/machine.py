@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reach:
-    """The handouts by which machines are reached, and the seconds that one may take to prove itself."""
+    """The handouts by which machines are reached, and the seconds that one may take to prove itself.
+
+    `ssh`: whether their network lets anybody at SSH.
+    """
 
     folder: Path
     handouts: dict[str, Handout]
     deadline: float
+    ssh: bool = True
 
 
 def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callable[[str], None]) -> Outcome:
@@ -36,7 +40,7 @@ def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callab
         return _no_handout(stack, reach.folder)
     try:
         access = _access(connection, stack, handout, reach.folder)
-        prove_ready(access, deadline=reach.deadline, on_stage=on_stage)
+        prove_ready(access, deadline=reach.deadline, on_stage=on_stage, ssh=reach.ssh)
     except NotReadyError as exc:
         return Failed(stack.student, exc.stage, exc.message, exc.hint or "")
     except ProvisionError as exc:
