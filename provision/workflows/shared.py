@@ -1,7 +1,7 @@
 """The shared stacks of a cohort: made and complete before the students' stacks that use them."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from provision.core.outcome import Failed
 from provision.core.places import Layout, plan_places
 from provision.core.plan import Action, Create, Keep, Remove, Replace, Stack, Wait, plan_cohort
 from provision.core.shape import Shape, sources
-from provision.errors import AuthenticationError, CloudError, ProvisionError
+from provision.errors import AuthenticationError, CapacityError, CloudError, ProvisionError
 from provision.paths import data_path
 from provision.progress import Phase, Progress
 from provision.workflows.courses import Order
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 POLL = 3.0  # seconds between two looks
 PATIENCE = 360.0  # seconds for which the cloud may fail to answer
+TRIES = 3  # for as many students as one stack stands for
 GRACE = 10.0  # seconds after which an old state is no longer mistaken for the new request's
 
 
@@ -53,9 +54,10 @@ class Task:
 
 @dataclass
 class _Run:
-    """What was asked for, at which time, and what will not come to be."""
+    """What was asked for, at which time, what answered badly and how often, and what will not come to be."""
 
     asked: dict[str, float] = field(default_factory=dict)
+    refused: dict[str, list[Failed]] = field(default_factory=dict)
     failed: dict[str, Failed] = field(default_factory=dict)
 
     def first(self, request: str) -> bool:
@@ -144,8 +146,8 @@ def _act(task: Task, run: _Run, action: Action) -> None:
         return
     match action:
         case Create():
-            if run.first(f"create {label}"):
-                _attempt(run, label, lambda: _create(task, label))
+            if run.first(f"create {label}") or label in run.refused:
+                _ask(task, run, label)
             elif run.age(f"create {label}") > task.deadline:
                 run.failed[label] = _missing(task, label)
         case Replace(stack=stack):
@@ -154,7 +156,7 @@ def _act(task: Task, run: _Run, action: Action) -> None:
             _wait(task, run, label, stack)
         case Remove(stack=stack):
             if run.first(f"delete {stack.id}"):
-                _attempt(run, "", lambda: delete_stack(task.connection, stack))
+                _delete(task, run, "", stack)  # one more that nobody uses: if it stays, nobody is the worse for it
         case _:
             pass
 
@@ -166,7 +168,7 @@ def _replace(task: Task, run: _Run, label: str, stack: Stack) -> None:
     if stuck or f"create {label}" in run.asked:
         run.failed[label] = failed_stack(task.connection, stack)
     elif stack.status != "DELETE_IN_PROGRESS" and run.first(request):
-        _attempt(run, label, lambda: delete_stack(task.connection, stack))
+        _delete(task, run, label, stack)
     else:
         _wait(task, run, label, stack)
 
@@ -177,14 +179,28 @@ def _wait(task: Task, run: _Run, label: str, stack: Stack) -> None:
         run.failed[label] = stuck_stack(task.connection, stack, words)
 
 
-def _attempt(run: _Run, label: str, act: Callable[[], None]) -> None:
-    """What the cloud refuses for one shared stack is not the end of the others."""
+def _ask(task: Task, run: _Run, label: str) -> None:
+    """Ask for a shared stack, which no list shows. A bad answer may hide that it is made, so the next list decides."""
+    tries = run.refused.pop(label, [])
     try:
-        act()
+        _create(task, label)
     except AuthenticationError:
         raise
     except ProvisionError as exc:
-        run.failed[label] = Failed(label, "create", exc.message, exc.hint or "")
+        tries.append(Failed(label, "create", exc.message, exc.hint or ""))
+        if len(tries) == TRIES or isinstance(exc, CapacityError):
+            run.failed[label] = tries[-1]
+        else:
+            run.refused[label] = tries
+
+
+def _delete(task: Task, run: _Run, label: str, stack: Stack) -> None:
+    try:
+        delete_stack(task.connection, stack)
+    except AuthenticationError:
+        raise
+    except ProvisionError as exc:
+        run.failed[label] = Failed(label, "delete", exc.message, exc.hint or "")
 
 
 def _create(task: Task, label: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import pytest
+import requests
 import requests_mock as rm
 from openstack.connection import Connection
 
@@ -69,6 +70,14 @@ class Heat:
         student = body["parameters"].get("student") or body["stack_name"].rpartition("-")[2]
         context.status_code = 201
         context.headers["Content-Type"] = "application/json"
+        if self.fate.get(student) == "unanswered":
+            del self.fate[student]
+            self.add(student, GOING, body["tags"], body["stack_name"])
+            raise requests.ConnectionError("Connection aborted.")
+        if self.fate.get(student) == "busy":
+            del self.fate[student]
+            context.status_code = 503
+            return {"error": {"message": "Try later"}}
         if self.fate.get(student) == "refused":
             context.status_code = 403
             return {"error": {"message": "Quota exceeded for cores"}}

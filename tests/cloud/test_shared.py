@@ -127,6 +127,24 @@ def test_a_network_that_fails_fails_its_students_alone(cloud: Connection, http: 
     assert new.reason.startswith("shared 1 has no network for it: failed at server: No compute node has room")
 
 
+@pytest.mark.parametrize(("fate", "asked"), [("unanswered", 1), ("busy", 2)])
+def test_a_bad_answer_is_not_the_end(cloud: Connection, http: rm.Mocker, tmp_path: Path, fate: str, asked: int) -> None:
+    cloud_has(http)
+    heat = Heat(http, fate={"1": fate})
+    run(cloud, tmp_path, "a")
+    assert heat.asked() == ["POST demo-26J.shared-1"] * asked + ["POST demo-26J-a"]
+    assert len(observe_shared(cloud, TAG)) == 1
+
+
+def test_a_network_without_room_is_not_asked_for_twice(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
+    cloud_has(http)
+    heat = Heat(http, fate={"1": "refused"})
+    outcome = run(cloud, tmp_path, "a")["a"]
+    assert isinstance(outcome, Failed)
+    assert "A quota of the project is used up" in outcome.reason
+    assert heat.asked() == ["POST demo-26J.shared-1"]
+
+
 def test_a_network_that_failed_before_is_made_anew(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
     cloud_has(http)
     heat = Heat(http)
