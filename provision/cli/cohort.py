@@ -10,6 +10,7 @@ from provision.cli.cohort_file import FILES
 from provision.cli.options import cohort_cloud_option, handout_option, roster_type
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
+from provision.core.naming import STUDENT_ID
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Wait
 from provision.errors import StudentsFailedError
@@ -76,7 +77,9 @@ def plan_command(
         flavor=flavor or said.machine.flavor,
         network=network or said.network.external_network,
     )
-    print_rows([_action_row(action) for action in made.actions], output, columns=("student", "action", "why"))
+    networks = [action for action in made.layout.actions if not isinstance(action, Keep)]
+    rows = [_action_row(action) for action in (*networks, *made.actions)]
+    print_rows(rows, output, columns=("student", "action", "why"))
     caller, found = whoami(connection), made.ground.image
     click.echo(
         f"\n{order.cohort}: image {found.name} ({found.id}), flavor {describe(made.ground.flavor)}, "
@@ -199,6 +202,7 @@ _WORDS: Mapping[type[Action], tuple[str, str]] = {
 def _action_row(action: Action) -> dict[str, Any]:
     verb, why = _WORDS[type(action)]
     if isinstance(action, Create):
+        why = why if STUDENT_ID.fullmatch(action.student) else "is needed for new machines"
         return {"student": action.student, "action": verb, "why": why, "state": "missing"}
     return {
         "student": action.student,

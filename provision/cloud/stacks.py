@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.cloud.connection import translated
-from provision.core.naming import student_of
+from provision.core.naming import SHARED_TAG, place_of, shared_label, shared_number, student_of
 from provision.core.plan import Stack
 from provision.errors import CloudError
 
@@ -28,15 +28,32 @@ class Fault:
 
 
 def observe_stacks(connection: "Connection", *tags: str) -> tuple[Stack, ...]:
-    """All stacks that carry every one of `tags`, by one call."""
-    with translated("Listing the stacks"):
-        # A list: of a string the SDK would send every letter as a tag.
-        found = list(connection.orchestration.stacks(tags=list(tags)))
+    """All students' stacks that carry every one of `tags`, by one call."""
     return tuple(
-        Stack(stack.id, stack.name, student, stack.status, stack.status_reason or "", stack.created_at or "")
-        for stack in found
+        _stack(stack, student)
+        for stack in _list(connection, tags)
         if (student := student_of(stack.tags or [])) is not None
     )
+
+
+def observe_shared(connection: "Connection", *tags: str) -> tuple[Stack, ...]:
+    """The stacks that students' machines share, likewise."""
+    return tuple(
+        _stack(stack, shared_label(number))
+        for stack in _list(connection, (*tags, SHARED_TAG))
+        if (number := shared_number(stack.name)) is not None
+    )
+
+
+def _list(connection: "Connection", tags: tuple[str, ...]) -> list[Any]:
+    with translated("Listing the stacks"):
+        # A list: of a string the SDK would send every letter as a tag.
+        return list(connection.orchestration.stacks(tags=list(tags)))
+
+
+def _stack(found: Any, student: str) -> Stack:
+    reason, created = found.status_reason or "", found.created_at or ""
+    return Stack(found.id, found.name, student, found.status, reason, created, place_of(found.tags or []))
 
 
 def count_stacks(connection: "Connection") -> int:

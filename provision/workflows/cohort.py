@@ -1,7 +1,7 @@
 """The stories of a cohort: plan, launch, status, delete. One loop, observe, plan, act, and no state but the cloud's."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,9 +9,10 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from provision.cloud.network import observe_leftovers
-from provision.cloud.stacks import delete_stack, observe_stacks
+from provision.cloud.stacks import delete_stack, observe_shared, observe_stacks
 from provision.core.naming import cohort_tag
 from provision.core.outcome import Outcome, Ready
+from provision.core.places import Layout
 from provision.core.plan import Action, Create, Keep, Leave, Replace, Stack, plan_cohort
 from provision.errors import CloudError, NotFoundError, ProvisionError, StudentsFailedError
 from provision.paths import data_path
@@ -23,6 +24,7 @@ from provision.workflows.launch import GRACE, POLL, PROVERS, SUBMITTERS, Job, Ru
 from provision.workflows.machine import Reach, failed_stack, prove
 from provision.workflows.orders import Order
 from provision.workflows.preflight import Ground, check_ground
+from provision.workflows.shared import Task, ensure_shared, find_places
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a launch would do, and with what."""
+    """What a launch would do, to students' stacks and to those that they share, and with what."""
 
     ground: Ground
     actions: tuple[Action, ...]
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,21 @@ def plan(connection: "Connection", order: Order, *, image: str | None, flavor: s
     """Observe the cohort and say what is missing. Raises, with everything that is wrong, if it cannot be made."""
     stacks = observe_cohort(connection, order.cohort, order.labels)
     actions = plan_cohort([student.id for student in order.students], stacks)
+    layout = find_places(connection, order, actions, stacks)
     # What a failed stack holds is free again before its successor is asked for.
     missing = sum(isinstance(action, Create) for action in actions)
     ground = check_ground(
-        connection, order.course, order.presentation, image=image, flavor=flavor, network=network, machines=missing
+        connection,
+        order.course,
+        order.presentation,
+        image=image,
+        flavor=flavor,
+        network=network,
+        machines=missing,
+        shared=sum(isinstance(action, Create) for action in layout.actions),
+        shape=order.shape,
     )
-    return Plan(ground, actions)
+    return Plan(ground, actions, layout)
 
 
 def launch(
@@ -76,12 +88,13 @@ def launch(
             progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
     keep_key(order.labels, folder)
     template = data_path("heat/student.yaml").read_text()
-    reach = Reach(folder, read_handouts(folder), deadline)
+    reach = Reach(folder, read_handouts(folder), deadline, ssh=order.shape.ssh_cidr is not None)
     run = Run()
     total = len(order.students)
+    seats = ensure_shared(Task(connection, order, made.ground, deadline), made.layout, progress)
     try:
         with progress.phase("Launching and proving machines") as phase:
-            converge(Job(connection, order, made.ground, template, reach), run, phase, progress)
+            converge(Job(connection, order, made.ground, template, reach, seats), run, phase, progress)
             phase.result(summary(run, total))
     except KeyboardInterrupt:
         progress.say(f"Stopped: {summary(run, total)}. The cloud goes on making what was asked for; all of it stays.")
@@ -98,7 +111,7 @@ def status(connection: "Connection", order: Order, *, folder: Path, deadline: fl
     if not stacks:
         raise _no_cohort(order.cohort)
     actions = plan_cohort([student.id for student in order.students], stacks)
-    reach = Reach(folder, read_handouts(folder), deadline)
+    reach = Reach(folder, read_handouts(folder), deadline, ssh=order.shape.ssh_cidr is not None)
     results: Results[Outcome] = SimpleQueue()
     crew = Crew(PROVERS, results)
     kept = [action.stack for action in actions if isinstance(action, Keep)]
@@ -108,12 +121,22 @@ def status(connection: "Connection", order: Order, *, folder: Path, deadline: fl
     for action in actions:
         if isinstance(action, Replace):
             outcomes[action.student] = failed_stack(connection, action.stack)
-    return tuple(Standing(action.student, action, outcomes.get(action.student)) for action in actions)
+    standings = (Standing(action.student, action, outcomes.get(action.student)) for action in actions)
+    return (*standings, *_broken_networks(connection, order.cohort))
+
+
+def _broken_networks(connection: "Connection", cohort: str) -> Iterator[Standing]:
+    """The shared stacks with which something is wrong."""
+    for stack in observe_shared(connection, cohort_tag(cohort)):
+        if not stack.complete and stack.status != "CREATE_IN_PROGRESS":
+            (action,) = plan_cohort([stack.student], [stack])
+            yield Standing(stack.student, action, failed_stack(connection, stack))
 
 
 def find_cohort(connection: "Connection", cohort: str) -> tuple[Stack, ...]:
-    """All stacks of a cohort. Raises NotFoundError if there is none."""
-    stacks = observe_stacks(connection, cohort_tag(cohort))
+    """All stacks of a cohort, the shared ones last. Raises NotFoundError if there is none."""
+    tag = cohort_tag(cohort)
+    stacks = (*observe_stacks(connection, tag), *observe_shared(connection, tag))
     if not stacks:
         raise _no_cohort(cohort)
     return stacks
@@ -136,13 +159,14 @@ def delete(connection: "Connection", cohort: str, *, deadline: float, progress: 
 def _delete_all(
     connection: "Connection", cohort: str, deadline: float, on_count: Callable[[float, float, str], None]
 ) -> int:
-    """Ask for the end of every stack, once each, and wait until the list is empty."""
+    """Ask for the end of every stack, once each, and wait until the list is empty; of what they shared, after them."""
     results: Results[tuple[Stack, ProvisionError | None]] = SimpleQueue()
     crew = Crew(SUBMITTERS, results)
     asked: dict[str, float] = {}
     refused: dict[str, str] = {}
     end = time.monotonic() + deadline
-    while stacks := observe_stacks(connection, cohort_tag(cohort)):
+    tag = cohort_tag(cohort)
+    while stacks := observe_stacks(connection, tag) or observe_shared(connection, tag):
         for stack in stacks:
             if stack.id not in asked:
                 asked[stack.id] = time.monotonic()

@@ -1,14 +1,14 @@
 """The loop that gives every student a machine: observe all stacks by one call, plan, act, until none is open."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from provision.cloud.stacks import StackExistsError, create_stack, delete_stack
-from provision.core.naming import cohort_tag, server_name, stack_name, student_tag
+from provision.core.naming import cohort_tag, place_tag, server_name, stack_name, student_tag
 from provision.core.outcome import Failed, Outcome
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Stack, Wait, plan_cohort
 from provision.core.roster import Student
@@ -21,6 +21,7 @@ from provision.workflows.labels import observe_cohort
 from provision.workflows.machine import Reach, failed_stack, prove, stuck_stack
 from provision.workflows.orders import Order
 from provision.workflows.preflight import Ground
+from provision.workflows.shared import Seat, network_parameters, seat_of
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -33,13 +34,14 @@ GRACE = 10.0  # seconds after which an old state is no longer mistaken for the n
 
 @dataclass(frozen=True)
 class Job:
-    """What every machine of a run is made with."""
+    """What every machine of a run is made with. `seats` say where each new one goes, if students share networks."""
 
     connection: "Connection"
     order: Order
     ground: Ground
     template: str
     reach: Reach
+    seats: Mapping[str, Seat | Failed] = field(default_factory=dict)
 
     @cached_property
     def students(self) -> dict[str, Student]:
@@ -136,7 +138,9 @@ def _act(job: Job, run: Run, crews: Crews, action: Action) -> None:
     name = action.student
     match action:
         case Create():
-            if run.first(name, "create"):
+            if isinstance(seat := seat_of(job.order, job.seats, name), Failed):
+                run.outcomes[name] = seat
+            elif run.first(name, "create"):
                 run.begin(crews.submit, lambda: _create(job, job.students[name]))
             elif name in run.taken:
                 run.outcomes[name] = _foreign(job, name)
@@ -198,6 +202,8 @@ def _foreign(job: Job, name: str) -> Failed:
 
 def _create(job: Job, student: Student) -> Outcome | Done:
     cohort, handout, label = job.order.cohort, job.reach.handouts[student.id], job.order.labels.label(student.id)
+    seat = job.seats.get(student.id)
+    place = [place_tag(seat.stack)] if isinstance(seat, Seat) else []
     try:
         create_stack(
             job.connection,
@@ -206,6 +212,7 @@ def _create(job: Job, student: Student) -> Outcome | Done:
             stack_parameters(job, student, handout),
             cohort_tag(cohort),
             student_tag(label),
+            *place,
         )
     except StackExistsError:
         return Done(student.id, exists=True)
@@ -228,6 +235,7 @@ def stack_parameters(job: Job, student: Student, handout: Handout) -> dict[str, 
         "external_network": job.ground.network_id,
         "password_hash": jupyter_hash(handout.password),
         "ssh_keys": ",".join(keys),
+        **network_parameters(job.order.shape, job.seats.get(student.id)),
     }
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from provision.core.cohort import Access, Cohort, Columns, Network
+from provision.core.cohort import Cohort, Columns
 from provision.core.cohort_file import parse_cohort
 from provision.core.course import Course
 from provision.core.naming import cohort_name
 from provision.core.privacy import Labels
 from provision.core.roster import Student, parse_roster
+from provision.core.shape import PRIVATE, Shape, check_shape
 from provision.errors import InvalidInputError, NotFoundError
 from provision.workflows.courses import read_course, read_text
 from provision.workflows.labels import read_labels
@@ -29,8 +30,7 @@ class Order:
     cohort: str
     presentation: str
     students: tuple[Student, ...]
-    network: Network = field(default_factory=Network)
-    access: Access = field(default_factory=Access)
+    shape: Shape = PRIVATE
     labels: Labels = field(default_factory=Labels)
 
 
@@ -76,7 +76,9 @@ def read_order(file: CohortFile, roster: Path | None = None) -> Order:
     place = roster or file.place.parent / said.cohort.roster
     course, students = _together(lambda: _course(file), lambda: read_roster(place, said.columns))
     labels = read_labels(said.cohort.privacy, file.folder, [student.id for student in students])
-    return Order(course, file.cohort, said.cohort.presentation, students, said.network, said.access, labels)
+    shape = Shape(said.network.shape, said.network.floating_ip, said.access.web, said.access.ssh)
+    check_shape(shape)
+    return Order(course, file.cohort, said.cohort.presentation, students, shape, labels)
 
 
 def read_roster(place: Path, columns: Columns | None = None) -> tuple[Student, ...]:

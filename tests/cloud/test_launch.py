@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 import requests_mock as rm
 from openstack.connection import Connection
 
@@ -35,6 +36,7 @@ class Heat:
 
     def __init__(self, http: rm.Mocker, *, fate: dict[str, str] | None = None) -> None:
         self.http, self.fate, self.made = http, fate or {}, 0
+        self.gateway = ""
         self.stacks: dict[str, dict[str, Any]] = {}
         http.get(f"{HEAT}/stacks", json=self.index)
         http.post(f"{HEAT}/stacks", json=self.create)
@@ -42,9 +44,9 @@ class Heat:
         http.get(re.compile(rf"{HEAT}/stacks/[^/]+/[^/]+$"), json=self.show)
         http.get(re.compile(rf"{HEAT}/stacks/[^/]+/[^/]+/resources"), json=self.resources)
 
-    def add(self, student: str, state: str, tags: str | None = None) -> None:
+    def add(self, student: str, state: str, tags: str | None = None, name: str | None = None) -> None:
         self.made += 1
-        name = f"demo-26J-{student}"
+        name = name or f"demo-26J-{student}"
         self.stacks[f"{name}/id{self.made}"] = {
             "id": f"id{self.made}",
             "stack_name": name,
@@ -67,16 +69,24 @@ class Heat:
 
     def create(self, request: Any, context: Any) -> Any:
         body = request.json()
-        student = body["parameters"]["student"]
+        student = body["parameters"].get("student") or body["stack_name"].rpartition("-")[2]
         context.status_code = 201
         context.headers["Content-Type"] = "application/json"
+        if self.fate.get(student) == "unanswered":
+            del self.fate[student]
+            self.add(student, GOING, body["tags"], body["stack_name"])
+            raise requests.ConnectionError("Connection aborted.")
+        if self.fate.get(student) == "busy":
+            del self.fate[student]
+            context.status_code = 503
+            return {"error": {"message": "Try later"}}
         if self.fate.get(student) == "refused":
             context.status_code = 403
             return {"error": {"message": "Quota exceeded for cores"}}
         if any(stack["stack_name"] == body["stack_name"] for stack in self.stacks.values()):
             context.status_code = 409
             return {"error": {"message": "exists"}}
-        self.add(student, GOING, body["tags"])
+        self.add(student, GOING, body["tags"], body["stack_name"])
         return {"stack": {"id": "x", "links": []}}
 
     def delete(self, request: Any, context: Any) -> Any:
@@ -84,9 +94,12 @@ class Heat:
         stack["stack_status"] = self.fate.get("delete", "DELETE_IN_PROGRESS")
         context.status_code = 204
 
-    def show(self, _request: Any, _context: Any) -> Any:
+    def show(self, request: Any, _context: Any) -> Any:
         # Nothing listens there: what is complete fails its proof at once.
-        return {"stack": {"outputs": [{"output_key": "address", "output_value": "127.0.0.1"}]}}
+        outputs = {"address": "127.0.0.1", "gateway": self.gateway, "inner_address": "10.21.0.17"}
+        if ".shared-" in request.path:
+            outputs = {"shared_network": "N1", "shared_group": "G1", "gateway": self.gateway}
+        return {"stack": {"outputs": [{"output_key": key, "output_value": value} for key, value in outputs.items()]}}
 
     def resources(self, _request: Any, _context: Any) -> Any:
         server = {"resource_name": "server", "resource_status": "CREATE_FAILED", "resource_status_reason": NO_HOST}

@@ -83,7 +83,7 @@ def test_a_cohorts_files_are_found_from_its_own(here: Path, name: str) -> None:
     file = read_cohort(name, here / "elsewhere")
     order = read_order(file)
     assert (order.course.name, order.cohort, order.presentation) == ("demo", "demo-26J", "26J")
-    assert (order.students, order.network.shape, file.folder) == ((Student("s1", "Ada", "a@x.org"),), "shared",
+    assert (order.students, order.shape.kind, file.folder) == ((Student("s1", "Ada", "a@x.org"),), "shared",
                                                                  here / "elsewhere")  # fmt: skip
 
 
@@ -93,6 +93,12 @@ def test_a_course_whose_file_is_about_another_is_refused(here: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"is about 'demo', and .* about 'own'") as caught:
         read_order(file)
     assert 'course = "demo"' in str(caught.value.hint)
+
+
+def test_machines_that_nobody_could_reach_are_refused(here: Path) -> None:
+    end = '[columns]\nname = "full name"\n[network]\nfloating_ip = false\n'
+    with pytest.raises(InvalidInputError, match="takes a public address in any case"):
+        read_order(read_cohort(str(cohort(here / "class", "../images/own/course.toml", end))))
 
 
 @pytest.mark.parametrize("name", ["nowhere", "images"])
@@ -106,7 +112,7 @@ def test_the_demonstrations_cohort_is_written_once(tmp_path: Path, monkeypatch: 
     file = demo_cohort()
     order = read_order(file)
     assert (order.cohort, [student.id for student in order.students]) == ("demo-26J", ["ada", "grace"])
-    assert (file.said.cloud.name, order.access.ssh, file.folder) == (
+    assert (file.said.cloud.name, order.shape.ssh_cidr, file.folder) == (
         "lab",
         "172.24.4.0/24",
         Path("demo-26J/handouts/demo-26J"),

@@ -128,12 +128,48 @@ def handouts(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_heat_itself_finds_the_template_sound(lab: object) -> None:
+@pytest.mark.parametrize("name", ["student", "shared"])
+def test_heat_itself_finds_the_templates_sound(lab: object, name: str) -> None:
     answer = connect("lab").orchestration.post(
-        "/validate", json={"template": data_path("heat/student.yaml").read_text()}
+        "/validate", json={"template": data_path(f"heat/{name}.yaml").read_text()}
     )
     assert answer.status_code == 200, answer.text
-    assert answer.json()["Parameters"]["password_hash"]["NoEcho"] == "true"
+    if name == "student":
+        assert answer.json()["Parameters"]["password_hash"]["NoEcho"] == "true"
+
+
+OWN = {"network", "subnet", "router", "router_interface", "security_group"}
+
+
+@pytest.mark.parametrize(
+    ("name", "gateway", "made"),
+    [
+        ("student", None, {*OWN, "port", "floating_ip", "server"}),
+        ("student", "", {"port", "floating_ip", "server"}),
+        ("student", "172.24.4.9", {"port", "server"}),
+        ("shared", None, OWN),
+        ("shared", "", {*OWN, "gateway_group", "gateway_port", "gateway_address", "gateway"}),
+    ],
+)
+def test_heat_itself_makes_of_each_shape_what_it_should(
+    launched: Launched, name: str, gateway: str | None, made: set[str]
+) -> None:
+    cloud = connect("lab")
+    image, flavor = next(cloud.image.images()).id, next(cloud.compute.flavors()).id
+    network = next(cloud.network.networks(is_router_external=True)).id
+    group = next(cloud.network.security_groups()).id
+    given = {"external_network": network}
+    if name == "student":
+        given |= {"student": "x", "server_name": "x", "image": image, "flavor": flavor, "ssh_keys": "ssh-ed25519 AAAA"}
+        given |= {"password_hash": "argon2:$argon2id$x"}
+        given |= {"shared_network": network, "shared_group": group, "gateway": gateway} if gateway is not None else {}
+    elif gateway is not None:
+        given |= {"gateway_image": image, "gateway_flavor": flavor, "ssh_cidrs": "192.0.2.0/24"}
+    template = data_path(f"heat/{name}.yaml").read_text()
+    body = {"stack_name": "preview", "template": template, "parameters": given}
+    answer = cloud.orchestration.post("/stacks/preview", json=body)
+    assert answer.status_code == 200, answer.text
+    assert {each["resource_name"] for each in answer.json()["stack"]["resources"]} == made
 
 
 def test_every_student_is_ready_at_an_address_of_his_own(launched: Launched) -> None:
