@@ -1,6 +1,6 @@
 """The loop that gives every student a machine: observe all stacks by one call, plan, act, until none is open."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import inf
@@ -31,13 +31,16 @@ if TYPE_CHECKING:
     from provision.cloud.connection import Connection
 
 PROVERS = 16
-PATIENCE = 360.0  # seconds for which the list call may fail before the run gives up
+PATIENCE = 600.0  # seconds for which the list call may fail before the run gives up
 BLIND = 30.0  # seconds that a list call may take before nothing more is asked for
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every machine of a run is made with. `seats` say where each new one goes, if students share networks."""
+    """What every machine of a run is made with. `seats` say where each new one goes, if students share networks.
+
+    `check` raises when the run must not go on.
+    """
 
     connection: "Connection"
     order: Order
@@ -46,6 +49,7 @@ class Job:
     reach: Reach
     seats: Mapping[str, Seat | Failed] = field(default_factory=dict)
     clock: Clock = REAL
+    check: Callable[[], None] = lambda: None
 
     @cached_property
     def students(self) -> dict[str, Student]:
@@ -67,6 +71,7 @@ def converge(job: Job, run: Run, phase: Phase, progress: Progress) -> None:
     crews = Crews(*(Crew(size, run.results, job.clock) for size in (submitting.SUBMITTERS, PROVERS, 1)))
     with patient(job.connection):
         while run.pending or len(run.outcomes) < len(job.students):
+            job.check()
             _look(job, run, crews)
             _submit(job, run, crews)
             tell(run, len(job.students), phase)

@@ -13,13 +13,13 @@ import requests_mock as rm
 from openstack.connection import Connection
 
 from provision.core.outcome import Failed, Outcome
-from provision.errors import AuthenticationError, CloudError
+from provision.errors import AuthenticationError, CloudError, StudentsFailedError
 from provision.progress import Silent
-from provision.workflows.cohort import launch
+from provision.workflows.cohort import delete, launch
 
 from ..simulator.clock import VirtualClock
 from .conftest import HEAT, KEYSTONE, NEUTRON, NOVA
-from .test_launch import COMPLETE, GOING, Heat, order
+from .test_launch import COMPLETE, GOING, Heat, nothing_left, order
 from .test_preflight import cloud_has
 
 LOST = requests.exceptions.ConnectionError("Connection aborted.")
@@ -225,3 +225,31 @@ def test_every_fifth_call_fails_and_the_cloud_is_out_for_six_minutes(begin: Begi
     assert failed(begin(bad, *students)) == {}
     names = [stack["stack_name"] for stack in bad.heat.stacks.values()]
     assert sorted(names) == sorted(f"demo-26J-{name}" for name in students)
+
+
+def remove(cloud: Connection, http: rm.Mocker, bad: Bad, *students: str, deadline: float = 900) -> int:
+    nothing_left(http)
+    for name in students:
+        bad.heat.add(name, COMPLETE)
+    return delete(cloud, "demo-26J", deadline=deadline, progress=Silent(), clock=bad.clock)
+
+
+@pytest.mark.parametrize("trouble", [LOST, answer(500), answer(503, Retry_After="30"), answer(401)])
+def test_an_end_that_gets_lost_is_asked_for_again(cloud: Connection, http: rm.Mocker, trouble: Any) -> None:
+    bad = Bad(http, delete=lambda number, _now: trouble if number <= 2 else None)
+    assert remove(cloud, http, bad, "a", "b") == 2
+    assert bad.heat.stacks == {}
+
+
+def test_an_end_that_is_refused_is_told(cloud: Connection, http: rm.Mocker) -> None:
+    bad = Bad(http, delete=once(answer(403)))
+    with pytest.raises(StudentsFailedError, match=r"demo-26J-a: Deleting stack demo-26J-a failed\. The user's role"):
+        remove(cloud, http, bad, "a", "b")
+
+
+def test_ends_are_asked_for_at_the_pace_too_and_take_as_long_as_they_go_on(cloud: Connection, http: rm.Mocker) -> None:
+    bad, times = Bad(http, get=lambda _number, now: LOST if 20 < now < 320 else None), list[float]()
+    bad.troubles["delete"] = lambda _number, now: times.append(now)
+    assert remove(cloud, http, bad, *[f"s{number}" for number in range(40)], deadline=400) == 40
+    assert len(times) == 40
+    assert times[7] - times[0] >= (8 - 1.375) / 1.5 - 1e-3

@@ -13,7 +13,7 @@ from provision.core.shape import PRIVATE, Shape
 from provision.errors import InvalidInputError, NotFoundError, PreflightError, ProvisionError
 from provision.workflows.preflight import Ground, check_ground
 
-from .conftest import GLANCE, HEAT, NEUTRON, NOVA
+from .conftest import GLANCE, HEAT, NEUTRON, NOVA, lock_is_free
 
 COURSE = parse_course(
     """
@@ -84,6 +84,7 @@ def cloud_has(
     http.get(f"{NEUTRON}/v2.0/quotas/project1/details", json={"quota": limits})
     http.get(f"{NEUTRON}/v2.0/network-ip-availabilities/net1", **counted(addresses))
     http.get(f"{HEAT}/stacks", json={"stacks": []})
+    lock_is_free(http)
 
 
 def counted(addresses: tuple[int, int] | None) -> dict[str, Any]:

@@ -180,6 +180,7 @@ def test_deleting_takes_the_students_first(cloud: Connection, http: rm.Mocker) -
 
 
 def test_a_network_is_not_deleted_under_a_student_who_stays(cloud: Connection, http: rm.Mocker) -> None:
+    nothing_left(http)
     heat = Heat(http, fate={"delete": COMPLETE})
     heat.add("a", COMPLETE, f"{TAG},student=a,place={shared(heat, 1)}")
     with pytest.raises(StudentsFailedError, match="demo-26J-a: still CREATE_COMPLETE"):
