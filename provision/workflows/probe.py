@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -49,9 +50,12 @@ def _wait(connection: "Connection", name: str, tags: tuple[str, ...]) -> Probe:
             break
         time.sleep(POLL)
     probe = _judge(connection, own)
-    for stack in stacks:
-        if stack in own or (own and _age(stack, own[0]) > LEFT):
-            delete_stack(connection, stack)
+    for mine in own:
+        delete_stack(connection, mine)
+        for stack in stacks:
+            if _age(stack, mine) > LEFT:
+                with suppress(ProvisionError):  # says nothing of this credential: somebody else may have made it
+                    delete_stack(connection, stack)
     return probe
 
 

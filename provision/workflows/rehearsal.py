@@ -70,7 +70,7 @@ def try_canary(
 def _fly(
     connection: "Connection", own: Order, ground: Ground, folder: Path, deadline: float, progress: Progress
 ) -> tuple[Finding, ...]:
-    began, left = time.monotonic(), None
+    began = time.monotonic()
     try:
         (outcome,) = launch(
             connection,
@@ -83,15 +83,14 @@ def _fly(
             progress=progress,
         )
         ready = time.monotonic() - began
+        made = 0.0 if isinstance(outcome, Failed) else _made(connection, own)
         networks = _mtus(connection, own)
-        made = _made(connection, own)
+        end = time.monotonic()
     finally:  # also when a person has stopped it
         left = _remove(connection, own, deadline, progress)
     if isinstance(outcome, Failed):
-        flown = canary_failed(outcome.stage, outcome.reason, outcome.hint)
-    else:
-        flown = canary_ready(made, ready, time.monotonic() - began - ready)
-    return (flown, *networks, *left)
+        return (canary_failed(outcome.stage, outcome.reason, outcome.hint), *networks, *left)
+    return (canary_ready(made, ready, time.monotonic() - end), *networks, *left)
 
 
 def _mtus(connection: "Connection", own: Order) -> list[Finding]:

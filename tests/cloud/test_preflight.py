@@ -9,7 +9,7 @@ import requests_mock as rm
 from openstack.connection import Connection
 
 from provision.cloud.compute import list_flavors
-from provision.cloud.network import choose_external_network, observe_leftovers
+from provision.cloud.network import choose_external_network, observe_leftovers, tagged_mtus
 from provision.core.course_file import parse_course
 from provision.core.flavors import Size, choose_flavor
 from provision.core.shape import Shape
@@ -261,3 +261,9 @@ def test_what_is_left_of_a_cohort_is_named(cloud: Connection, http: rm.Mocker) -
     assert observe_leftovers(cloud, tag) == ("server demo-26J-a", "router router-a", "floating IP 172.24.4.9")
     asked = [call.url for call in http.request_history if "/v2.0/" in call.url]
     assert all("tags=provision%3Ddemo-26J" in url or "description=provision%3Ddemo-26J" in url for url in asked)
+
+
+def test_the_mtu_of_a_cohorts_networks(cloud: Connection, http: rm.Mocker) -> None:
+    networks = [{"id": "n1", "name": "a", "mtu": 1442}, {"id": "n2", "name": "b"}]
+    http.get(f"{NEUTRON}/v2.0/networks?tags=provision%3Ddemo-26J", json={"networks": networks})
+    assert tagged_mtus(cloud, "provision=demo-26J") == (1442,)
