@@ -66,6 +66,10 @@ class UnsureError(CloudError):
     """A service of the cloud is in trouble, or gave no answer: whether it did what was asked, the next look shows."""
 
 
+class ForbiddenError(CloudError):
+    """The cloud knows the user, whose role does not allow this."""
+
+
 class AuthenticationError(CloudError):
     """The cloud does not accept the credential."""
 

@@ -195,7 +195,7 @@ def _replace(job: Job, run: Run, crews: Crews, stack: Stack) -> None:
     stuck = stack.status == "DELETE_FAILED" and run.age(name, "delete") > GRACE
     if stuck or (name, "create") in run.begun:
         if run.first(name, "ask why"):
-            run.begin(crews.submit, lambda: Why(failed_stack(job.connection, stack), stuck))
+            run.begin(crews.submit, lambda: Why(failed_stack(job.connection, stack, job.ground.facts), stuck))
     elif stack.status != "DELETE_IN_PROGRESS" and run.first(name, "delete"):
         run.begin(crews.submit, partial(_delete, job, stack, "delete"))
     else:

@@ -123,6 +123,8 @@ def provision(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         ("cohort plan class --os-cloud nimbus", 5, ["nimbus", "down"]),
         ("cohort plan nocloud", 2, ["down"]),
         ("cohort plan class", 1, ["127.0.0.1:9"]),
+        ("cohort preflight class", 1, ["127.0.0.1:9"]),
+        ("cohort preflight noroster", 5, ["noroster/missing.csv cannot be read"]),
         ("cohort status class", 1, ["127.0.0.1:9"]),
         ("cohort delete class --yes", 1, ["127.0.0.1:9"]),
         ("ssh class ada", 1, ["127.0.0.1:9"]),
