@@ -1,5 +1,6 @@
 """What is asked again, and when: the one policy for every call to a cloud. Time and chance are given."""
 
+import json
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -54,8 +55,6 @@ def is_whole(content_type: str, body: bytes) -> bool:
 
 
 def _parses(text: bytes) -> bool:
-    import json
-
     try:
         json.loads(text)
     except ValueError:
