@@ -19,6 +19,7 @@ FLOORS = {
     "guests": 2,
     "disks": 2,
     "core": 2,
+    "clock": 1,
     "locks": 1,
     "paths": 1,
     "process": 1,

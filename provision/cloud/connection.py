@@ -7,18 +7,23 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from provision import __version__
+from provision.clock import REAL, Clock
 from provision.core.diagnosis import explain
+from provision.core.retries import retry_after
 from provision.errors import (
     AuthenticationError,
+    BusyError,
     CapacityError,
     CloudError,
     ForbiddenError,
     InvalidInputError,
     NotFoundError,
     ProvisionError,
+    UnsureError,
 )
 from provision.paths import lab_clouds_file
 
@@ -30,17 +35,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TIMEOUT = 60.0  # seconds without a byte, unless clouds.yaml says otherwise (api_timeout)
-POOL = 32  # connections kept open: one for each thread of a launch
 
 
-def connect(cloud: str | None) -> "Connection":
+def connect(cloud: str | None, clock: Clock = REAL) -> "Connection":
     """Sign in, now, to `cloud` (of clouds.yaml, or a running lab's) or to what OS_CLOUD or OS_* name."""
     from openstack.connection import Connection
 
     _hush()
     name = cloud or os.environ.get("OS_CLOUD")
     with translated(f"Signing in to {f'cloud {name!r}' if name else 'the cloud that OS_* name'}", signing_in=True):
-        region = _config(name).get_one(cloud=name)
+        region = _config(name, clock).get_one(cloud=name)
         region.config["api_timeout"] = region.config.get("api_timeout") or TIMEOUT
         connection = Connection(config=region)
         connection.session.get_token()  # not authorize(), which hides what went wrong
@@ -57,12 +61,12 @@ def _hush() -> None:
         logging.getLogger("keystoneauth.identity").setLevel(logging.ERROR)
 
 
-def _config(name: str | None) -> "OpenStackConfig":
+def _config(name: str | None, clock: Clock) -> "OpenStackConfig":
     """Where `name` is found: the person's own clouds.yaml first, then the lab's, which is never merged into it."""
     from openstack.config import OpenStackConfig
 
     options: dict[str, Any] = {
-        "session_constructor": _keystone_session,
+        "session_constructor": partial(_keystone_session, clock),
         "app_name": "provision",
         "app_version": __version__,
     }
@@ -85,30 +89,21 @@ def _config(name: str | None) -> "OpenStackConfig":
     raise NotFoundError(f"There is no cloud {name!r}. Clouds found: {known}.", hint=hint)
 
 
-def _keystone_session(**options: Any) -> Any:
+def _keystone_session(clock: Clock, **options: Any) -> Any:
     from keystoneauth1.session import Session
 
-    return Session(session=_http_session(), **options)
+    return Session(session=_http_session(clock), **options)
 
 
-def _http_session() -> "requests.Session":
-    """Reads are sent again when the cloud says that it is busy or the line drops; what changes something never is."""
+def _http_session(clock: Clock = REAL) -> "requests.Session":
     import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.util.retry import Retry
 
-    retry = Retry(
-        total=5,
-        connect=0,
-        backoff_factor=0.5,
-        status_forcelist=(429, 502, 503, 504),
-        allowed_methods=("GET", "HEAD"),
-        raise_on_status=False,
-    )
+    from provision.cloud.patience import PatientAdapter
+
     session = requests.Session()
-    session.hooks["response"] = [_note]
+    session.hooks["response"] = [_note, _lost_token]
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=POOL, max_retries=retry))
+        session.mount(scheme, PatientAdapter(clock))
     return session
 
 
@@ -116,6 +111,13 @@ def _note(response: "requests.Response", *_: Any, **__: Any) -> None:
     """What -v shows: neither headers nor bodies, for they hold tokens."""
     request, seconds = response.request, response.elapsed.total_seconds()
     log.debug("%s %s -> %d in %.2f s", request.method, request.url, response.status_code, seconds)
+
+
+def _lost_token(response: "requests.Response", *_: Any, **__: Any) -> None:
+    """Some services say 404 of a token that has ended. As a 401 it makes keystoneauth sign in once more, and go on."""
+    signed = response.status_code == 404 and "X-Auth-Token" in response.request.headers
+    if signed and re.search(_LOST, response.text[:2000], re.IGNORECASE | re.DOTALL):
+        response.status_code = 401
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,9 @@ _ANSWERS = (
     _Row((404,), "", NotFoundError, "It does not exist, or this project cannot see it."),
     _Row((409,), "", CloudError, "It is in use, or exists already."),
     _Row((400,), "", CloudError, "The cloud refuses the request as wrong."),
-    _Row((429,), "", CloudError, "The cloud asks for fewer calls.", _AGAIN),
-    _Row((), "", CloudError, "A service of the cloud is in trouble.", _AGAIN),
+    _Row((429,), "", BusyError, "The cloud asks for fewer calls.", _AGAIN),
+    _Row((503,), "", BusyError, "A service of the cloud is in trouble.", _AGAIN),
+    _Row((), "", UnsureError, "A service of the cloud is in trouble.", _AGAIN),
 )
 
 _TRUST = "With an application credential this is Heat's answer on many clouds: use a user with a password."
@@ -190,7 +193,11 @@ def _answer(exc: Exception, status: int, what: str, *, signing_in: bool) -> Prov
         if (not row.statuses or status in row.statuses) and re.search(row.words, said, re.IGNORECASE | re.DOTALL)
     )
     hint = _TRUST if status == 500 and _creates_stack(exc) else row.hint
-    return row.kind(f"{what} failed. {row.meaning} The cloud says: {said} (HTTP {status})", hint=hint)
+    message = f"{what} failed. {row.meaning} The cloud says: {said} (HTTP {status})"
+    if row.kind is BusyError:
+        headers = getattr(getattr(exc, "response", None), "headers", None) or {}
+        return BusyError(message, hint=hint, wait=retry_after(headers.get("Retry-After"), REAL.now()))
+    return row.kind(message, hint=hint)
 
 
 def _creates_stack(exc: Exception) -> bool:
@@ -214,11 +221,11 @@ def _silence(exc: Exception, what: str) -> ProvisionError:
     if isinstance(exc, keystone.SSLError | http.SSLError):
         return CloudError(f"{what} failed: its certificate is not trusted. {said}", hint="Set cacert in clouds.yaml.")
     if isinstance(exc, keystone.ConnectTimeout | http.Timeout):
-        return CloudError(f"{what} failed: no answer in time. {said}", hint="Is the address right, and the cloud up?")
+        return UnsureError(f"{what} failed: no answer in time. {said}", hint="Is the address right, and the cloud up?")
     if isinstance(exc, keystone.DiscoveryFailure):
         return CloudError(f"{what} failed: what answers there is not an identity service. {said}", hint=_ADDRESS)
     if isinstance(exc, keystone.ConnectFailure | http.ConnectionError):
-        return CloudError(
+        return UnsureError(
             f"{what} failed: nothing answers there. {said}",
             hint="Is the address in clouds.yaml right, and the cloud (for the lab: provision lab status) up?",
         )
@@ -226,4 +233,6 @@ def _silence(exc: Exception, what: str) -> ProvisionError:
         return CloudError(f"{what} failed: this cloud does not offer the service that it needs. {said}")
     if isinstance(exc, sdk.ConfigException | keystone.AuthPluginException | keystone.MissingRequiredOptions):
         return AuthenticationError(f"{what} failed: the credential is not complete. {said}", hint=_SIGN_IN)
+    if isinstance(exc, keystone.UnknownConnectionError | http.RequestException):
+        return UnsureError(f"{what} failed: the answer broke off, or is not the cloud's. {said}", hint=_AGAIN)
     return CloudError(f"{what} failed. {said}")

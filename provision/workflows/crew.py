@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
-from threading import Thread
+from queue import SimpleQueue
 from typing import Generic, TypeVar
+
+from provision.clock import REAL, Clock
 
 T = TypeVar("T")
 Results = SimpleQueue[Callable[[], T]]  # each, when called, returns or raises what its task did
@@ -13,11 +14,11 @@ Results = SimpleQueue[Callable[[], T]]  # each, when called, returns or raises w
 class Crew(Generic[T]):
     """`size` threads. They are daemons, unlike an executor's: Ctrl-C need not wait for calls that are under way."""
 
-    def __init__(self, size: int, results: Results[T]) -> None:
+    def __init__(self, size: int, results: Results[T], clock: Clock = REAL) -> None:
         self._tasks: SimpleQueue[Callable[[], T]] = SimpleQueue()
-        self._results = results
+        self._results, self._clock = results, clock
         for _ in range(size):
-            Thread(target=self._work, daemon=True).start()
+            clock.start(self._work)
 
     def begin(self, task: Callable[[], T]) -> None:
         """Do `task` as soon as a thread is free; what it returns goes to the results."""
@@ -26,7 +27,9 @@ class Crew(Generic[T]):
     def _work(self) -> None:
         while True:
             future: Future[T] = Future()
-            task = self._tasks.get()
+            task = self._clock.take(self._tasks)
+            if task is None:  # which never is: there is no end to the waiting
+                return
             try:
                 future.set_result(task())
             except Exception as exc:  # noqa: BLE001  # raised again by `next_result`, in the thread that asks
@@ -34,10 +37,7 @@ class Crew(Generic[T]):
             self._results.put(future.result)
 
 
-def next_result(results: Results[T], timeout: float | None = None) -> T | None:
+def next_result(results: Results[T], timeout: float | None = None, clock: Clock = REAL) -> T | None:
     """The next result, or None after `timeout` seconds. Raises what the task raised."""
-    try:
-        result = results.get(timeout=timeout)
-    except Empty:
-        return None
-    return result()
+    result = clock.take(results, timeout)
+    return None if result is None else result()

@@ -14,7 +14,7 @@ from provision.core.privacy import Labels, recognised
 from provision.core.shape import gateway_ports
 from provision.errors import CloudError, NotFoundError, NotReadyError, ProvisionError
 from provision.guests.access import Access
-from provision.guests.probes import prove_ready
+from provision.guests.probes import Stage, prove_ready
 from provision.workflows.handouts import Handout, access_to, handout_file, read_handouts
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reach:
-    """The handouts by which machines are reached, and the seconds that one may take to prove itself.
+    """The handouts by which machines are reached, the seconds that one may take to prove itself, and what it proves.
 
-    `ssh`: whether their network lets anybody at SSH.
+    Without `stages` that is all of them.
     """
 
     folder: Path
     handouts: dict[str, Handout]
     deadline: float
-    ssh: bool = True
+    stages: tuple[Stage, ...] | None = None
 
 
 def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callable[[str], None]) -> Outcome:
@@ -41,7 +41,7 @@ def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callab
         return _no_handout(stack, reach.folder)
     try:
         access = _access(connection, stack, handout, reach.folder)
-        prove_ready(access, deadline=reach.deadline, on_stage=on_stage, ssh=reach.ssh)
+        prove_ready(access, deadline=reach.deadline, on_stage=on_stage, stages=reach.stages)
     except NotReadyError as exc:
         return Failed(stack.student, exc.stage, exc.message, exc.hint or "")
     except ProvisionError as exc:

@@ -1,10 +1,10 @@
 """The shared stacks of a cohort: made and complete before the students' stacks that use them."""
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from provision.clock import REAL, Clock
 from provision.cloud.stacks import (
     StackExistsError,
     create_stack,
@@ -50,12 +50,14 @@ class Task:
     order: Order
     ground: Ground
     deadline: float
+    clock: Clock = REAL
 
 
 @dataclass
 class _Run:
     """What was asked for, at which time, what answered badly and how often, and what will not come to be."""
 
+    clock: Clock
     asked: dict[str, float] = field(default_factory=dict)
     refused: dict[str, list[Failed]] = field(default_factory=dict)
     failed: dict[str, Failed] = field(default_factory=dict)
@@ -63,12 +65,12 @@ class _Run:
     def first(self, request: str) -> bool:
         """Whether this is asked for only now: it is once a run."""
         new = request not in self.asked
-        self.asked.setdefault(request, time.monotonic())
+        self.asked.setdefault(request, self.clock.now())
         return new
 
     def age(self, request: str) -> float:
         """Seconds since it was asked for."""
-        return time.monotonic() - self.asked[request]
+        return self.clock.now() - self.asked[request]
 
 
 def find_places(connection: "Connection", order: Order, actions: Iterable[Action], stacks: Iterable[Stack]) -> Layout:
@@ -82,7 +84,7 @@ def ensure_shared(task: Task, layout: Layout, progress: Progress) -> dict[str, S
     """A seat for each student whose stack is to be made, or why there is none. Only failures of the whole run raise."""
     if not layout.seats:
         return {}
-    run = _Run()
+    run = _Run(task.clock)
     with progress.phase("Looking after the shared networks") as phase:
         layout = _converge(task, run, layout, phase)
         found = {place: _seat(task, run, place) for place in dict.fromkeys(layout.seats.values())}
@@ -91,7 +93,7 @@ def ensure_shared(task: Task, layout: Layout, progress: Progress) -> dict[str, S
 
 def _converge(task: Task, run: _Run, layout: Layout, phase: Phase) -> Layout:
     """Act until every shared stack that is needed is complete or has failed."""
-    answered = time.monotonic()
+    answered = task.clock.now()
     while True:
         for action in layout.actions:
             _act(task, run, action)
@@ -100,14 +102,14 @@ def _converge(task: Task, run: _Run, layout: Layout, phase: Phase) -> Layout:
         phase.note(f"{len(places) - len(open_)} of {len(places)}")
         if not open_:
             return layout
-        time.sleep(POLL)
+        task.clock.sleep(POLL)
         try:
             layout = _observe(task)
-            answered = time.monotonic()
+            answered = task.clock.now()
         except AuthenticationError:
             raise
         except CloudError:
-            if time.monotonic() - answered > PATIENCE:
+            if task.clock.now() - answered > PATIENCE:
                 raise
 
 

@@ -92,6 +92,16 @@ def http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[rm.Mocker]
         yield mocker
 
 
+def lock_is_free(http: rm.Mocker) -> None:
+    """The network of the locks is there, and whoever takes one gets it: test_locks.py tries the rest."""
+    network = {"id": "locks", "created_at": "2026-11-22T00:00:00Z", "subnets": ["s"]}
+    http.get(f"{NEUTRON}/v2.0/networks?name=provision-locks", json={"networks": [network]})
+    http.post(f"{NEUTRON}/v2.0/ports", status_code=201, json={"port": {"id": "lock"}})
+    http.put(f"{NEUTRON}/v2.0/ports/lock", json={"port": {}})
+    http.delete(f"{NEUTRON}/v2.0/ports/lock", status_code=204)
+    http.delete(f"{NEUTRON}/v2.0/networks/locks", status_code=204)
+
+
 @pytest.fixture
 def cloud(http: rm.Mocker) -> Connection:
     return connect("campus")

@@ -22,7 +22,7 @@ from provision.workflows.handouts import ensure_handouts, read_handouts
 from provision.workflows.machine import find_machine
 from provision.workflows.orders import Order
 
-from .conftest import HEAT, NEUTRON, NOVA
+from .conftest import HEAT, NEUTRON, NOVA, lock_is_free
 from .test_preflight import COURSE, cloud_has
 
 TAG = "provision=demo-26J"
@@ -203,7 +203,11 @@ def test_the_younger_of_two_stacks_is_removed(cloud: Connection, http: rm.Mocker
     heat.add("twice", COMPLETE)
     heat.add("twice", GOING)
     run(cloud, tmp_path, "twice")
-    assert [call.path.rpartition("/")[2] for call in http.request_history if call.method == "DELETE"] == ["id2"]
+    assert [
+        call.path.rpartition("/")[2]
+        for call in http.request_history
+        if call.method == "DELETE" and "/stacks/" in call.url
+    ] == ["id2"]
 
 
 def test_status_says_who_has_what(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
@@ -245,6 +249,7 @@ def nothing_left(http: rm.Mocker, *, routers: int = 0) -> None:
     http.get(
         f"{NEUTRON}/v2.0/routers", json={"routers": [{"id": f"r{number}", "name": "r"} for number in range(routers)]}
     )
+    lock_is_free(http)
 
 
 def test_deleting_waits_and_looks_for_what_is_left(cloud: Connection, http: rm.Mocker) -> None:
@@ -267,6 +272,7 @@ def test_what_is_left_is_an_error(cloud: Connection, http: rm.Mocker) -> None:
 
 
 def test_a_stack_that_stays_is_named(cloud: Connection, http: rm.Mocker) -> None:
+    nothing_left(http)
     heat = Heat(http, fate={"delete": COMPLETE})
     heat.add("a", COMPLETE)
     with pytest.raises(StudentsFailedError, match="demo-26J-a: still CREATE_COMPLETE"):

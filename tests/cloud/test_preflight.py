@@ -16,7 +16,7 @@ from provision.core.shape import Shape
 from provision.errors import InvalidInputError, NotFoundError, PreflightError
 from provision.workflows.preflight import Ground, Wish, check_ground
 
-from .conftest import GLANCE, HEAT, KEYSTONE, NEUTRON, NOVA, version
+from .conftest import GLANCE, HEAT, KEYSTONE, NEUTRON, NOVA, lock_is_free, version
 
 COURSE = parse_course(
     """
@@ -111,6 +111,7 @@ def cloud_has(
     http.get(f"{NEUTRON}/v2.0/subnets", json={"subnets": subnets})
     http.get(f"{NEUTRON}/v2.0/network-ip-availabilities/net1", **counted(addresses))
     http.get(f"{HEAT}/stacks", json={"stacks": []})
+    lock_is_free(http)
     date = formatdate(time.time() - skew, usegmt=True)
     http.get(KEYSTONE, json={"version": version("stable", "v3.14", KEYSTONE)}, headers={"Date": date})
 

@@ -19,18 +19,12 @@ from provision.workflows.cohort import delete, find_cohort, launch, status
 from provision.workflows.handouts import ensure_handouts
 from provision.workflows.machine import find_machine
 
+from ..simulator.clock import VirtualClock
 from .test_launch import COMPLETE, GOING, NO_HOST, TAG, Heat, nothing_left, order
 from .test_preflight import cloud_has
 
 SHARED = Shape("shared")
 BEHIND_GATEWAY = Shape("shared", floating_ip=False, web_cidr="192.0.2.0/24", ssh_cidr=None)
-
-
-@pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cloud that is asked every moment."""
-    for module in ("shared", "launch", "cohort"):
-        monkeypatch.setattr(f"provision.workflows.{module}.POLL", 0.05)
 
 
 def shared(heat: Heat, number: int, state: str = COMPLETE) -> str:
@@ -49,6 +43,7 @@ def run(cloud: Connection, folder: Path, *students: str, shape: Shape = SHARED) 
         folder=folder,
         deadline=1,
         progress=Silent(),
+        clock=VirtualClock(),
     )
     return {outcome.student: outcome for outcome in outcomes}
 
@@ -179,16 +174,17 @@ def test_deleting_takes_the_students_first(cloud: Connection, http: rm.Mocker) -
     place = shared(heat, 1)
     heat.add("a", COMPLETE, f"{TAG},student=a,place={place}")
     assert [stack.name for stack in find_cohort(cloud, "demo-26J")] == ["demo-26J-a", "demo-26J.shared-1"]
-    assert delete(cloud, "demo-26J", deadline=30, progress=Silent()) == 2
+    assert delete(cloud, "demo-26J", deadline=30, progress=Silent(), clock=VirtualClock()) == 2
     assert heat.asked() == ["DELETE demo-26j-a", "DELETE demo-26j.shared-1"]
     assert heat.stacks == {}
 
 
 def test_a_network_is_not_deleted_under_a_student_who_stays(cloud: Connection, http: rm.Mocker) -> None:
+    nothing_left(http)
     heat = Heat(http, fate={"delete": COMPLETE})
     heat.add("a", COMPLETE, f"{TAG},student=a,place={shared(heat, 1)}")
     with pytest.raises(StudentsFailedError, match="demo-26J-a: still CREATE_COMPLETE"):
-        delete(cloud, "demo-26J", deadline=0.1, progress=Silent())
+        delete(cloud, "demo-26J", deadline=0.1, progress=Silent(), clock=VirtualClock())
     assert heat.asked() == ["DELETE demo-26j-a"]
 
 

@@ -1,0 +1,110 @@
+"""Time that passes only while everybody waits, so that an hour of a cloud takes as long as its computing does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+BEGIN = 1_795_800_000.0  # 2026-11-27T17:20:00Z
+
+
+class StandstillError(Exception):
+    """Everybody waits for somebody else: what is tested would hang for ever."""
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """A thread that waits until `end`, or until its queue has something."""
+
+    end: float
+    queue: SimpleQueue[Any] | None = None
+    woken: Event = field(default_factory=Event)
+    stuck: bool = False
+
+
+class VirtualClock:
+    """A clock (of provision/clock.py) that jumps to the next moment at which somebody has something to do.
+
+    It counts the threads that are not waiting: the one that makes it, and those that `start` starts. A thread that
+    waits for an answer over HTTP counts as busy; when the server that answers it sleeps on this clock, it sleeps in
+    that thread's stead.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._now = BEGIN
+        self._busy = 1
+        self._waiters: list[_Waiter] = []
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, which takes no time."""
+        if seconds > 0:
+            self._wait(_Waiter(self._now + seconds))
+
+    def take(self, queue: SimpleQueue[T], seconds: float | None = None) -> T | None:
+        """The next of a queue, or None after `seconds`."""
+        end = inf if seconds is None else self._now + max(0.0, seconds)
+        while True:
+            try:
+                return queue.get_nowait()
+            except Empty:
+                if self._now >= end:
+                    return None
+            self._wait(_Waiter(end, queue))
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Do `work` in a daemon thread that this clock counts."""
+        with self._lock:
+            self._busy += 1
+        Thread(target=self._work, args=(work,), daemon=True).start()
+
+    def _work(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:
+            with self._lock:
+                self._busy -= 1
+                self._settle()
+
+    def _wait(self, waiter: _Waiter) -> None:
+        with self._lock:
+            self._waiters.append(waiter)
+            self._busy -= 1
+            self._settle()
+        waiter.woken.wait()
+        if waiter.stuck:
+            raise StandstillError("Everybody waits, and nobody for a time.")
+
+    def _settle(self) -> None:
+        """When nobody is busy any more: wake those who have something in their queues, or else those who are next."""
+        if self._busy or not self._waiters:
+            return
+        ready = self._with_something_to_take()
+        if not ready:
+            soonest = min(waiter.end for waiter in self._waiters)
+            ready = [waiter for waiter in self._waiters if waiter.end == soonest]
+            if soonest < inf:
+                self._now = max(self._now, soonest)
+            for waiter in ready:
+                waiter.stuck = soonest == inf
+        for waiter in ready:
+            self._waiters.remove(waiter)
+            self._busy += 1
+            waiter.woken.set()
+
+    def _with_something_to_take(self) -> list[_Waiter]:
+        """For each thing in a queue, one of those that wait for it."""
+        left: dict[int, int] = {}
+        ready = []
+        for waiter in self._waiters:
+            if waiter.queue is not None and left.setdefault(id(waiter.queue), waiter.queue.qsize()):
+                left[id(waiter.queue)] -= 1
+                ready.append(waiter)
+        return ready

@@ -1,0 +1,219 @@
+"""What the simulated cloud holds, and what becomes of it as time passes."""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from heapq import heappop, heappush
+from itertools import count
+from threading import RLock
+from typing import Any
+from uuid import UUID
+
+from provision.clock import Clock
+
+from . import templates
+from .faults import Fate, Setup
+from .templates import Part
+
+PROJECT, USER = "b" * 32, "a" * 32
+EXTERNAL = "3f0c5a52-0000-4000-8000-000000000001"
+Thing = dict[str, Any]
+
+# Neutron's and Nova's collections, and the names of core/capacity.py for what counts against a quota.
+QUOTAS = {
+    "networks": "networks",
+    "subnets": "subnets",
+    "routers": "routers",
+    "ports": "ports",
+    "security_groups": "security groups",
+    "security_group_rules": "security group rules",
+    "floatingips": "floating IPs",
+    "servers": "instances",
+}
+FLAVORS: tuple[Thing, ...] = (
+    {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1},
+    {"id": "2", "name": "m1.small", "vcpus": 1, "ram": 2048, "disk": 20},
+    {"id": "3", "name": "m1.medium", "vcpus": 2, "ram": 4096, "disk": 40},
+)
+
+
+class RefusedError(Exception):
+    """A resource that cannot be made or deleted, in the words that Heat would put into its reason."""
+
+
+@dataclass(eq=False)
+class Stack:
+    """A stack with its resources by name: (type, collection, id of the thing there)."""
+
+    id: str
+    name: str
+    tags: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    template: Mapping[str, Any]
+    parts: list[Part]
+    created: str
+    description: str
+    status: str = "CREATE_IN_PROGRESS"
+    reason: str = "Stack CREATE started"
+    updated: str | None = None
+    made: dict[str, Thing] = field(default_factory=dict)
+    states: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # status, reason, when
+    turn: int = 0  # a new action makes what the one before had begun be forgotten
+    listed: str | None = None  # as a list shows it, until something changes
+
+    def becomes(self, status: str, reason: str) -> None:
+        self.status, self.reason, self.listed = status, reason, None
+
+
+@dataclass(eq=False)
+class Cloud:
+    """Everything; `advance` first, under `lock`."""
+
+    setup: Setup
+    clock: Clock
+    lock: RLock = field(default_factory=RLock)
+    stacks: dict[str, Stack] = field(default_factory=dict)
+    things: dict[str, dict[str, Thing]] = field(default_factory=lambda: {kind: {} for kind in QUOTAS})
+    images: dict[str, Thing] = field(default_factory=dict)
+    behind: dict[str, Stack] = field(default_factory=dict)  # the stack to which a public address leads
+    tokens: dict[str, float] = field(default_factory=dict)  # until when each is good
+    used: Counter[str] = field(default_factory=Counter)  # by the names of core/capacity.py
+    dice: random.Random = field(init=False)
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dice, self.began = random.Random(self.setup.seed), self.clock.now()  # noqa: S311  # no secret
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = count(1)
+        self._met: dict[Fate, int] = {}
+        self._addresses = [*range(self.setup.pool, 0, -1)]
+        self.add("networks", {"id": EXTERNAL, "name": "public", "project_id": "c" * 32, "router:external": True})
+
+    # Time
+
+    def now(self) -> str:
+        """The time as the services write it."""
+        return datetime.fromtimestamp(self.clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def later(self, seconds: float, event: Callable[[], None]) -> None:
+        """Let something happen in a while."""
+        heappush(self._events, (self.clock.now() + seconds, next(self._numbers), event))
+
+    def advance(self) -> None:
+        """Let happen what is due."""
+        while self._events and self._events[0][0] <= self.clock.now():
+            heappop(self._events)[2]()
+
+    def new_id(self) -> str:
+        """An id that looks like OpenStack's, and the same one in every run."""
+        return str(UUID(int=self.dice.getrandbits(128), version=4))
+
+    # Things and quotas
+
+    def add(self, kind: str, thing: Thing) -> str:
+        """Keep a new thing; its id."""
+        whole = self.owned({"id": self.new_id(), **thing})
+        self.things[kind][whole["id"]] = whole
+        self.used[QUOTAS[kind]] += whole["project_id"] == PROJECT
+        return str(whole["id"])
+
+    def remove(self, kind: str, name: str) -> None:
+        """Forget a thing, if it is there."""
+        if thing := self.things[kind].pop(name, None):
+            self.used[QUOTAS[kind]] -= thing["project_id"] == PROJECT
+
+    def owned(self, thing: Thing) -> Thing:
+        """With what all things have."""
+        common = {"name": "", "description": "", "status": "ACTIVE", "tags": [], "revision_number": 1}
+        return {**common, "project_id": PROJECT, "tenant_id": PROJECT, "created_at": self.now(), **thing}
+
+    def limit(self, name: str) -> int:
+        """The quota of that name; -1 if there is none."""
+        return self.setup.quotas.get(name, -1)
+
+    def has_room(self, name: str, more: int = 1) -> bool:
+        """Whether the quota allows more."""
+        return not 0 <= self.limit(name) < self.used[name] + more
+
+    def take_address(self) -> str:
+        """A public address: of the loopback network, so that no traffic leaves this machine."""
+        if not self._addresses:
+            raise RefusedError(
+                "IpAddressGenerationFailureClient: resources.{resource}: No more IP addresses available on network "
+                f"{EXTERNAL}."
+            )
+        number = self._addresses.pop()
+        return f"127.{128 + number // 65536}.{number // 256 % 256}.{number % 256}"
+
+    def give_back(self, address: str) -> None:
+        """Let an address be had again."""
+        high, middle, low = (int(part) for part in address.split(".")[1:])
+        self._addresses.append((high - 128) * 65536 + middle * 256 + low)
+
+    # Fates
+
+    def fate(self, stack: Stack, kind: str, action: str) -> Fate | None:
+        """What is to become of this stack at this resource, if anything; it counts as met."""
+        for fate in self.setup.fates:
+            if (fate.at, fate.action) != (kind, action) or not re.search(fate.stacks, stack.name):
+                continue
+            if self._met.get(fate, 0) < fate.times and (fate.share >= 1 or self.dice.random() < fate.share):
+                self._met[fate] = self._met.get(fate, 0) + 1
+                return fate
+        return None
+
+    def serves(self, address: str) -> bool:
+        """Whether a machine answers at that public address."""
+        made = self.behind[address].made.values() if address in self.behind else ()
+        servers = [self.things["servers"].get(each["id"], {}) for each in made if each["kind"] == "servers"]
+        return any(each.get("status") == "ACTIVE" and each["serves"] <= self.clock.now() for each in servers)
+
+    # What happens behind everybody's back
+
+    def stacks_named(self, name: str) -> list[Stack]:
+        """All of that name: there may be two."""
+        return [stack for stack in self.stacks.values() if stack.name == name]
+
+    def thing_of(self, name: str, kind: str) -> Thing:
+        """What the stack `name` has of a collection."""
+        stack = self.stacks_named(name)[0]
+        return next(self.things[kind][made["id"]] for made in stack.made.values() if made["id"] in self.things[kind])
+
+    def delete_server(self, name: str) -> None:
+        """Somebody deletes the server of stack `name` in Nova."""
+        self.delete_server_by_id(self.thing_of(name, "servers")["id"])
+
+    def delete_server_by_id(self, name: str) -> None:
+        """A server goes, with what it took of the quotas."""
+        if server := self.things["servers"].get(name):
+            self.used["vCPUs"] -= server["flavor"]["vcpus"]
+            self.used["RAM (MiB)"] -= server["flavor"]["ram"]
+            self.remove("servers", name)
+
+    def attach_port(self, name: str) -> str:
+        """Somebody makes a port by hand in the network of stack `name`."""
+        return self.add("ports", {"name": "by hand", "network_id": self.thing_of(name, "networks")["id"]})
+
+    def open_rule(self, name: str) -> str:
+        """Somebody opens all of TCP to the world in the security group of stack `name`."""
+        rule = {"direction": "ingress", "protocol": "tcp", "remote_ip_prefix": "0.0.0.0/0", "ethertype": "IPv4"}
+        group = self.thing_of(name, "security_groups")["id"]
+        return self.add("security_group_rules", {**rule, "security_group_id": group})
+
+    def parse(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any], list[Part]]:
+        """The template, the parameters with their defaults, and the parts that a request for a stack asks for."""
+        environment = body.get("environment") or {}
+        environment = templates.read(environment) if isinstance(environment, str) else environment
+        files = body.get("files") or {}
+        for name in body.get("environment_files") or ():
+            environment = {**environment, **templates.read(files[name])}
+        template = body["template"]
+        template = templates.read(template) if isinstance(template, str) else template
+        asked = template.get("parameters") or {}
+        parameters = {name: about["default"] for name, about in asked.items() if "default" in about}
+        parameters |= {**(environment.get("parameters") or {}), **(body.get("parameters") or {})}
+        registry = environment.get("resource_registry") or {}
+        return template, parameters, templates.parts(template, registry, files)
