@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from provision.cli.cohort_care import CARE
 from provision.cli.cohort_file import FILES
 from provision.cli.options import cohort_cloud_option, handout_option, roster_type
 from provision.cli.output import format_option, print_rows
@@ -13,7 +14,7 @@ from provision.cli.progress import make_progress, progress_option
 from provision.core.naming import STUDENT_ID
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Wait
-from provision.errors import StudentsFailedError
+from provision.errors import InvalidInputError, StudentsFailedError
 
 PROVE_AGAIN = 60.0  # seconds that a machine which once was ready gets to prove it anew
 
@@ -23,7 +24,7 @@ def cohort() -> None:
     """Launch a class from its cohort.toml, watch it, take it down."""
 
 
-for command in FILES:
+for command in (*FILES, *CARE):
     cohort.add_command(command)
 
 
@@ -160,21 +161,30 @@ def status_command(cohort: str, cloud: str | None, folder: Path | None, output: 
 
 
 @_command("delete")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for the cohort's name.")
+@click.option("--before-end", is_flag=True, help="Even though cohort.toml's end date is still to come.")
 @click.option("--deadline", type=click.FloatRange(min=1), default=900, show_default=True, metavar="SECONDS",
               help="How long to wait for the cloud.")  # fmt: skip
 @progress_option
-def delete_command(cohort: str, cloud: str | None, folder: Path | None, yes: bool, deadline: float, form: str) -> None:
+def delete_command(
+    cohort: str, cloud: str | None, folder: Path | None, yes: bool, before_end: bool, deadline: float, form: str
+) -> None:
     """Delete every machine and all that is on it.
 
-    Proves that nothing which bears the cohort's tag is left on the cloud. The handouts stay.
+    Shows what that is, and asks for the cohort's name. Proves that nothing which bears the cohort's tag is left on the
+    cloud. The handouts stay.
     """
+    from datetime import date
+
     from provision.cloud.connection import connect
     from provision.workflows.cohort import delete, find_cohort
+    from provision.workflows.ending import check_ended
     from provision.workflows.labels import labels_if_any
     from provision.workflows.orders import read_cohort
 
     file = read_cohort(cohort, folder)
+    if not before_end:
+        check_ended(file, date.today())
     name, labels = file.cohort, labels_if_any(file.said.cohort.privacy, file.folder)
     connection = connect(cloud or file.said.cloud.name)
     stacks = sorted(find_cohort(connection, name), key=lambda stack: stack.name)
@@ -184,9 +194,16 @@ def delete_command(cohort: str, cloud: str | None, folder: Path | None, yes: boo
         whose = "" if student == stack.student else f"  of {student}"
         click.echo(f"  {stack.name}  {stack.status}  made {stack.created}{whose}", err=True)
     if not yes:
-        click.confirm("Delete them?", abort=True, err=True)
+        ask_for_name(name)
     count = delete(connection, name, deadline=deadline, progress=make_progress(form))
     click.echo(f"{count} deleted. Nothing of {name} is left on the cloud; its handouts are kept.")
+
+
+def ask_for_name(cohort: str) -> None:
+    """Have the cohort's name typed, which nobody does by mistake. Raises InvalidInputError for any other."""
+    typed = click.prompt(f"Type the cohort's name ({cohort}) to go on", err=True)
+    if typed.strip() != cohort:
+        raise InvalidInputError(f"{typed.strip()!r} is not {cohort}: nothing was deleted.")
 
 
 _WORDS: Mapping[type[Action], tuple[str, str]] = {

@@ -1,6 +1,7 @@
 """Neutron: the external network, the project's limits, and what is left of a cohort."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.cloud.connection import translated
@@ -67,8 +68,20 @@ def public_addresses(connection: "Connection", network: str) -> dict[str, Quota]
     return {"public addresses": Quota(sum(total for total, _ in counted), sum(used for _, used in counted))}
 
 
-def observe_leftovers(connection: "Connection", tag: str) -> tuple[str, ...]:
-    """Everything in the project, but for stacks, that still bears a cohort's tag: "router tm351-26J-a1"."""
+@dataclass(frozen=True)
+class Leftover:
+    """Something in the project that bears a cohort's tag. It reads "router tm351-26J-a1"."""
+
+    kind: str
+    id: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name or self.id}"
+
+
+def observe_leftovers(connection: "Connection", tag: str) -> tuple[Leftover, ...]:
+    """Everything in the project, but for stacks, that still bears a cohort's tag."""
     network = connection.network
     # Security groups and floating IPs cannot be tagged by Heat: they bear the tag as their description.
     listings: dict[str, Callable[[], Iterable[Any]]] = {
@@ -81,4 +94,6 @@ def observe_leftovers(connection: "Connection", tag: str) -> tuple[str, ...]:
         "floating IP": lambda: network.ips(description=tag),
     }
     with translated("Looking for what is left"):
-        return tuple(f"{kind} {each.name or each.id}" for kind, listing in listings.items() for each in listing())
+        return tuple(
+            Leftover(kind, each.id, each.name or "") for kind, listing in listings.items() for each in listing()
+        )

@@ -163,7 +163,7 @@ IMAGE = "inspect shrink convert upload build verify publish list show diff promo
 
 def test_help_is_there_for_every_command(folder: Path) -> None:
     nouns = {"lab": "up status env logs exec down reset destroy", "image": IMAGE}
-    nouns |= {"cohort": "init check schema plan launch status delete", "ssh": "", "demo": ""}
+    nouns |= {"cohort": "init check schema plan launch status delete extend", "ssh": "", "demo": ""}
     for noun, verbs in nouns.items():
         for verb in ["", *verbs.split()]:
             done = provision(folder, noun, *([verb] if verb else []), "--help")
