@@ -1,6 +1,6 @@
 """`provision cohort`: a class of machines, from a cohort.toml to a table of those that are ready."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,12 @@ import click
 from provision.cli.cohort_care import CARE
 from provision.cli.cohort_file import FILES
 from provision.cli.options import cohort_cloud_option, handout_option, roster_type
+from provision.cli.outcomes import outcome_row, print_outcomes, raise_outcomes
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
 from provision.core.naming import STUDENT_ID
-from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Wait
-from provision.errors import InvalidInputError, StudentsFailedError
+from provision.errors import InvalidInputError
 
 PROVE_AGAIN = 60.0  # seconds that a machine which once was ready gets to prove it anew
 
@@ -148,7 +148,11 @@ def status_command(cohort: str, cloud: str | None, folder: Path | None, output: 
     order = read_order(file)
     standings = status(connect(cloud or file.said.cloud.name), order, folder=file.folder, deadline=PROVE_AGAIN)
     rows = [
-        {**_action_row(standing.action), **(_outcome_row(standing.outcome, "not ready") if standing.outcome else {})}
+        {
+            **_action_row(standing.action),
+            **({"state": standing.asleep, "why": "sleeps (provision cohort resume)"} if standing.asleep else {}),
+            **(outcome_row(standing.outcome, "not ready") if standing.outcome else {}),
+        }
         for standing in standings
     ]
     columns = (
@@ -157,7 +161,7 @@ def status_command(cohort: str, cloud: str | None, folder: Path | None, output: 
         else ("student", "state", "url", "stack", "stage", "reason", "hint")
     )
     print_rows(rows, output, columns=columns)
-    _raise_failed([standing.outcome for standing in standings if standing.outcome])
+    raise_outcomes([standing.outcome for standing in standings if standing.outcome])
 
 
 @_command("delete")
@@ -228,32 +232,3 @@ def _action_row(action: Action) -> dict[str, Any]:
         "state": verb,
         "stack": action.stack.name,
     }
-
-
-def _outcome_row(outcome: Outcome, failed: str = "failed") -> dict[str, Any]:
-    if isinstance(outcome, Ready):
-        return {"student": outcome.student, "state": "ready", "url": outcome.url, "why": ""}
-    words = f"{outcome.stage}: {outcome.reason}"
-    row = {"stage": outcome.stage, "reason": outcome.reason, "hint": outcome.hint, "why": words}
-    return {"student": outcome.student, "state": failed, **row}
-
-
-def print_outcomes(outcomes: Iterable[Outcome], output: str) -> None:
-    """Print who has a ready machine, and raise StudentsFailedError with the reasons of those who have none."""
-    outcomes = list(outcomes)
-    columns = ("student", "state", "url") + (() if output == "table" else ("stage", "reason", "hint"))
-    print_rows([_outcome_row(outcome) for outcome in outcomes], output, columns=columns)
-    _raise_failed(outcomes)
-
-
-def _raise_failed(outcomes: Iterable[Outcome]) -> None:
-    """Exit code 4, with each failure's reason and what to do, if any student has no ready machine."""
-    outcomes = list(outcomes)
-    failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
-    if not failed:
-        return
-    lines = [f"{len(failed)} of {len(outcomes)} machines are not ready:"]
-    for outcome in failed:
-        lines.append(f"  {outcome.student}: failed at {outcome.stage}: {outcome.reason}")
-        lines += [f"    {outcome.hint}"] if outcome.hint else []
-    raise StudentsFailedError("\n".join(lines), hint="Run the same command again: what is ready is kept.")

@@ -1,8 +1,73 @@
-"""What is done with a class between its launch and its end: `provision cohort suspend`, `resume`, `repair` and others."""
+"""What is done with a class between its launch and its end: `provision cohort suspend`, `resume` and others."""
 
+from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import click
+
+from provision.cli.options import cohort_cloud_option, handout_option
+from provision.cli.outcomes import print_outcomes, raise_failed
+from provision.cli.output import format_option, print_rows
+from provision.cli.progress import make_progress, progress_option
+from provision.core.outcome import Failed
+
+
+def _deadline(seconds: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option("--deadline", type=click.FloatRange(min=1), default=seconds, show_default=True,
+                        metavar="SECONDS", help="How long to wait for the cloud and for the machines.")  # fmt: skip
+
+
+@click.command(short_help="Lay every machine to sleep; what is on it stays.")
+@click.argument("cohort", metavar="COHORT")
+@cohort_cloud_option
+@handout_option
+@click.option("--shelve", is_flag=True, help="Free the compute nodes, too. Waking up takes longer, and needs room.")
+@_deadline(900)
+@progress_option
+@format_option
+def suspend(
+    cohort: str, cloud: str | None, folder: Path | None, shelve: bool, deadline: float, form: str, output: str
+) -> None:
+    """Lay every machine of COHORT to sleep, its gateways too. What is on them, and their addresses, stay.
+
+    A suspended machine's programs go on where they were. A shelved one boots again, and frees memory and vCPUs for
+    others meanwhile. Run it again at any time: what sleeps already is left alone.
+    """
+    from provision.cloud.connection import connect
+    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.power import suspend as lay
+
+    file = read_cohort(cohort, folder)
+    connection = connect(cloud or file.said.cloud.name)
+    outcomes = lay(connection, read_order(file), shelve=shelve, deadline=deadline, progress=make_progress(form))
+    rows = [
+        {"student": each.student, "state": "failed", "why": each.reason}
+        if isinstance(each, Failed)
+        else {"student": each.student, "state": each.state, "why": ""}
+        for each in outcomes
+    ]
+    print_rows(rows, output, columns=("student", "state", "why"))
+    raise_failed([each for each in outcomes if isinstance(each, Failed)], len(outcomes), "do not sleep")
+
+
+@click.command(short_help="Wake every machine, proved ready.")
+@click.argument("cohort", metavar="COHORT")
+@cohort_cloud_option
+@handout_option
+@_deadline(900)
+@progress_option
+@format_option
+def resume(cohort: str, cloud: str | None, folder: Path | None, deadline: float, form: str, output: str) -> None:
+    """Wake every machine of COHORT, suspended, shelved or stopped, and prove each ready again."""
+    from provision.cloud.connection import connect
+    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.power import resume as wake
+
+    file = read_cohort(cohort, folder)
+    connection = connect(cloud or file.said.cloud.name)
+    order = read_order(file)
+    print_outcomes(wake(connection, order, folder=file.folder, deadline=deadline, progress=make_progress(form)), output)
 
 
 @click.command(short_help="Move a cohort's last day.")
@@ -22,4 +87,4 @@ def extend(cohort: str, day: datetime) -> None:
     click.echo(f"{file.cohort} is needed until {day.date()}" + (f", not {before}." if before else "."))
 
 
-CARE = (extend,)
+CARE = (suspend, resume, extend)

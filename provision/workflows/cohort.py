@@ -23,6 +23,7 @@ from provision.workflows.labels import keep_key, observe_cohort
 from provision.workflows.launch import GRACE, POLL, PROVERS, SUBMITTERS, Job, Run, converge, summary
 from provision.workflows.machine import Reach, failed_stack, prove
 from provision.workflows.orders import Order
+from provision.workflows.power import asleep
 from provision.workflows.preflight import Ground, check_ground
 from provision.workflows.shared import Task, ensure_shared, find_places
 
@@ -41,11 +42,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a student's machine stands now. `action` is what a launch would do about it."""
+    """How a student's machine stands now. `action` is what a launch would do about it.
+
+    `asleep` is Nova's word for how it sleeps, SUSPENDED or SHELVED, if it does.
+    """
 
     student: str
     action: Action
     outcome: Outcome | None
+    asleep: str = ""
 
 
 def plan(connection: "Connection", order: Order, *, image: str | None, flavor: str | None, network: str | None) -> Plan:
@@ -106,7 +111,7 @@ def launch(
 
 
 def status(connection: "Connection", order: Order, *, folder: Path, deadline: float) -> tuple[Standing, ...]:
-    """How every student's machine stands, and every other of the cohort; those that stand are proved anew."""
+    """How every student's machine stands, and every other of the cohort; those that stand and are awake are proved."""
     stacks = observe_cohort(connection, order.cohort, order.labels)
     if not stacks:
         raise _no_cohort(order.cohort)
@@ -114,14 +119,18 @@ def status(connection: "Connection", order: Order, *, folder: Path, deadline: fl
     reach = Reach(folder, read_handouts(folder), deadline, ssh=order.shape.ssh_cidr is not None)
     results: Results[Outcome] = SimpleQueue()
     crew = Crew(PROVERS, results)
-    kept = [action.stack for action in actions if isinstance(action, Keep)]
+    sleeping = asleep(connection, order, stacks)
+    kept = [action.stack for action in actions if isinstance(action, Keep) and action.student not in sleeping]
     for stack in kept:
         crew.begin(partial(prove, connection, stack, reach, lambda _stage: None))
     outcomes = {outcome.student: outcome for _ in kept if (outcome := next_result(results))}
     for action in actions:
         if isinstance(action, Replace):
             outcomes[action.student] = failed_stack(connection, action.stack)
-    standings = (Standing(action.student, action, outcomes.get(action.student)) for action in actions)
+    standings = (
+        Standing(action.student, action, outcomes.get(action.student), sleeping.get(action.student, ""))
+        for action in actions
+    )
     return (*standings, *_broken_networks(connection, order.cohort))
 
 
