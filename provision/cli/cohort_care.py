@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from provision.cli.outcomes import print_outcomes, raise_failed
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
 from provision.core.outcome import Failed
+
+if TYPE_CHECKING:
+    from provision.core.drift import Repair
 
 
 def _deadline(seconds: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -70,6 +74,68 @@ def resume(cohort: str, cloud: str | None, folder: Path | None, deadline: float,
     print_outcomes(wake(connection, order, folder=file.folder, deadline=deadline, progress=make_progress(form)), output)
 
 
+@click.command(short_help="Heal what failed, got stuck or was changed by hand.")
+@click.argument("cohort", metavar="COHORT")
+@cohort_cloud_option
+@handout_option
+@click.option("--dry-run", is_flag=True, help="Say what is wrong and what would be done, and change nothing.")
+@click.option("--replace", is_flag=True, help="Make machines anew that cannot be saved: what is on them is lost.")
+@_deadline(900)
+@progress_option
+@format_option
+def repair(
+    cohort: str,
+    cloud: str | None,
+    folder: Path | None,
+    dry_run: bool,
+    replace: bool,
+    deadline: float,
+    form: str,
+    output: str,
+) -> None:
+    """Heal what is wrong with COHORT, and prove those machines ready; all others are left alone.
+
+    Stacks that failed or got stuck are made anew. Machines that stopped are started, floating IPs and rules that are
+    gone are put back, and rules are closed that cohort.toml does not open. Students' work stays, but for --replace.
+    """
+    from datetime import UTC
+
+    from provision.cloud.connection import connect
+    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.repair import With, find_repairs
+    from provision.workflows.repair import repair as heal
+
+    file = read_cohort(cohort, folder)
+    connection, order, machine = connect(cloud or file.said.cloud.name), read_order(file), file.said.machine
+    repairs = find_repairs(connection, order, datetime.now(UTC))
+    rows = [{"student": each.student, "repair": _cure(each, replace=replace), "why": each.why} for each in repairs]
+    if dry_run or not repairs:
+        print_rows(rows, output, columns=("student", "repair", "why"))
+        click.echo(f"{order.cohort}: {len(repairs) or 'nothing'} to repair.", err=True)
+        return
+    for row in rows:
+        click.echo(f"{row['student']}: {row['repair']}: {row['why']}", err=True)
+    network = file.said.network.external_network
+    terms = With(file.folder, deadline, replace, machine.image, machine.flavor, network)
+    print_outcomes(heal(connection, order, repairs, terms, make_progress(form)), output)
+
+
+def _cure(each: "Repair", *, replace: bool) -> str:
+    return "replace, if nothing is left of it" if each.loses and not replace else _CURES[each.cure]
+
+
+_CURES = {
+    "replace": "replace",
+    "start": "start",
+    "reboot": "reboot",
+    "address": "new floating IP",
+    "update": "have Heat complete it",
+    "open": "open",
+    "close": "close",
+    "remove": "remove",
+}
+
+
 @click.command(short_help="Move a cohort's last day.")
 @click.argument("cohort", metavar="COHORT")
 @click.argument("day", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]))
@@ -87,4 +153,4 @@ def extend(cohort: str, day: datetime) -> None:
     click.echo(f"{file.cohort} is needed until {day.date()}" + (f", not {before}." if before else "."))
 
 
-CARE = (suspend, resume, extend)
+CARE = (repair, suspend, resume, extend)

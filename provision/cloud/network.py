@@ -1,11 +1,12 @@
 """Neutron: the external network, the project's limits, and what is left of a cohort."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.cloud.connection import translated
 from provision.core.capacity import Quota
+from provision.core.drift import FloatingIP, Group, Port, Rule
 from provision.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -66,6 +67,78 @@ def public_addresses(connection: "Connection", network: str) -> dict[str, Quota]
         subnets = response.json()["network_ip_availability"]["subnet_ip_availability"]
     counted = [(each["total_ips"], each["used_ips"]) for each in subnets if each["ip_version"] == 4]
     return {"public addresses": Quota(sum(total for total, _ in counted), sum(used for _, used in counted))}
+
+
+def observe_ports(connection: "Connection", tag: str) -> tuple[Port, ...]:
+    """The ports that a cohort's stacks made, by one call."""
+    with translated("Listing the ports"):
+        return tuple(
+            Port(
+                each.id,
+                each.name or "",
+                each.device_id or "",
+                next((ip["ip_address"] for ip in each.fixed_ips or []), ""),
+            )
+            for each in connection.network.ports(tags=tag)
+        )
+
+
+def observe_addresses(connection: "Connection", tag: str) -> tuple[FloatingIP, ...]:
+    """A cohort's floating IPs, by one call."""
+    with translated("Listing the floating IPs"):
+        return tuple(
+            FloatingIP(each.id, each.floating_ip_address, each.port_id or "")
+            for each in connection.network.ips(description=tag)
+        )
+
+
+def observe_groups(connection: "Connection", tag: str) -> tuple[Group, ...]:
+    """A cohort's security groups with the rules that let in, by one call."""
+    with translated("Listing the security groups"):
+        return tuple(
+            Group(
+                each.id,
+                each.name,
+                {_rule(rule): rule["id"] for rule in each.security_group_rules or [] if _lets_in(rule)},
+            )
+            for each in connection.network.security_groups(description=tag)
+        )
+
+
+def _lets_in(rule: Mapping[str, Any]) -> bool:
+    return str(rule["direction"]) == "ingress"  # what goes out, clouds have defaults of their own for
+
+
+def _rule(rule: Mapping[str, Any]) -> Rule:
+    anywhere = "0.0.0.0/0" if rule["ethertype"] == "IPv4" else "::/0"
+    source = rule.get("remote_group_id") or rule.get("remote_address_group_id") or rule["remote_ip_prefix"] or anywhere
+    return Rule(rule["protocol"] or "any", rule["port_range_min"], rule["port_range_max"], source, rule["ethertype"])
+
+
+def open_rule(connection: "Connection", group: Group, rule: Rule) -> None:
+    """Let in what a rule says. One that is there already is no error."""
+    from openstack.exceptions import ConflictException
+
+    with translated(f"Opening {rule} in {group.name}"):
+        try:
+            connection.network.create_security_group_rule(
+                security_group_id=group.id,
+                direction="ingress",
+                ethertype=rule.ethertype,
+                protocol=rule.protocol,
+                port_range_min=rule.low,
+                port_range_max=rule.high,
+                remote_ip_prefix=rule.source,
+            )
+        except ConflictException as exc:
+            if "SecurityGroupRuleExists" not in str(exc.response.text if exc.response is not None else exc):
+                raise
+
+
+def close_rule(connection: "Connection", group: Group, rule: Rule) -> None:
+    """Let it in no longer. One that is gone already is no error."""
+    with translated(f"Closing {rule} in {group.name}"):
+        connection.network.delete_security_group_rule(group.rules[rule], ignore_missing=True)
 
 
 @dataclass(frozen=True)

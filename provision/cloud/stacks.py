@@ -53,7 +53,9 @@ def _list(connection: "Connection", tags: tuple[str, ...]) -> list[Any]:
 
 def _stack(found: Any, student: str) -> Stack:
     reason, created = found.status_reason or "", found.created_at or ""
-    return Stack(found.id, found.name, student, found.status, reason, created, place_of(found.tags or []))
+    return Stack(
+        found.id, found.name, student, found.status, reason, created, place_of(found.tags or []), found.updated_at or ""
+    )
 
 
 def count_stacks(connection: "Connection") -> int:
@@ -93,6 +95,28 @@ def delete_stack(connection: "Connection", stack: Stack) -> None:
             raise_from_response(connection.orchestration.delete(_path(stack)))
         except NotFoundException:
             return
+
+
+def update_stack(connection: "Connection", stack: Stack, broken: str = "") -> None:
+    """Have Heat complete a stack as it was made, with the resource `broken` made anew if one is named.
+
+    Nothing else changes: template, parameters and tags stay those that Heat has.
+    """
+    from openstack.exceptions import raise_from_response
+
+    with translated(f"Repairing stack {stack.name}"):
+        if broken:
+            unhealthy = {"mark_unhealthy": True, "resource_status_reason": "gone, noticed by provision cohort repair"}
+            raise_from_response(connection.orchestration.patch(f"{_path(stack)}/resources/{broken}", json=unhealthy))
+        body = {"timeout_mins": TIMEOUT_MINUTES, "disable_rollback": True}
+        raise_from_response(connection.orchestration.patch(_path(stack), json=body))
+
+
+def stack_resources(connection: "Connection", stack: Stack) -> dict[str, str]:
+    """How each resource of a stack stands, by its name in the template."""
+    return {
+        each["resource_name"]: each["resource_status"] for each in _read(connection, stack, "/resources")["resources"]
+    }
 
 
 def stack_outputs(connection: "Connection", stack: Stack) -> dict[str, str]:

@@ -78,11 +78,11 @@ _DEAD = ("ERROR", "DELETED", "SOFT_DELETED")
 
 def next_step(goal: Goal, server: Server) -> Step:
     """What brings a server to `goal` from where it is."""
+    if server.task:
+        return Pend()
     if server.status in _DEAD:
         words = f"its server is in {server.status}" + (f": {server.fault}" if server.fault else "")
         return Cannot(words, "Run: provision cohort repair COHORT")
-    if server.task:
-        return Pend()
     if server.status in _THERE[goal]:
         return Stay()
     if action := _ACTIONS[goal].get(server.status):

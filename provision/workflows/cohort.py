@@ -84,12 +84,16 @@ def launch(
     folder: Path,
     deadline: float,
     progress: Progress,
+    some: bool = False,
 ) -> tuple[Outcome, ...]:
-    """Give each student a machine that is proved ready, or say why not. What is right already is only proved again."""
+    """Give each student a machine that is proved ready, or say why not. What is right already is only proved again.
+
+    `some`: these are but some of the cohort's students, and the machines of the others are not worth a word.
+    """
     with progress.phase("Checking the cloud, the image, the flavor, the network and the quota"):
         made = plan(connection, order, image=image, flavor=flavor, network=network)
     for action in made.actions:
-        if isinstance(action, Leave):
+        if isinstance(action, Leave) and not some:
             progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
     keep_key(order.labels, folder)
     template = data_path("heat/student.yaml").read_text()
