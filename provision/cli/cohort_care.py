@@ -1,6 +1,8 @@
 """What is done with a class between its launch and its end: `provision cohort suspend`, `resume` and others."""
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from provision.core.outcome import Failed
 
 if TYPE_CHECKING:
     from provision.core.drift import Repair
+    from provision.core.usage import Usage
 
 
 def _deadline(seconds: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -136,6 +139,79 @@ _CURES = {
 }
 
 
+@click.command(short_help="Say what the machines have used, and what the next class will need.")
+@click.argument("cohort", metavar="COHORT")
+@cohort_cloud_option
+@handout_option
+@click.option("--next", "students", type=click.IntRange(min=1), metavar="N",
+              help="The next class has N students.  [default: as many as this one]")  # fmt: skip
+@format_option
+def report(cohort: str, cloud: str | None, folder: Path | None, students: int | None, output: str) -> None:
+    """Say what each machine of COHORT has used since it was made, and what the next class will need.
+
+    Hours count from a machine's making, whether it slept or not. CSV has the machines alone.
+    """
+    from datetime import UTC
+
+    from provision.cloud.connection import connect
+    from provision.core.usage import total
+    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.report import report as ask
+
+    file = read_cohort(cohort, folder)
+    made = ask(connect(cloud or file.said.cloud.name), file, read_order(file), datetime.now(UTC), students)
+    rows = [_rounded(each) for each in made.used]
+    if output == "json":
+        needed = made.needed
+        click.echo(json.dumps({"machines": rows, "all": _rounded(total(made.used)), "next": needed}, indent=2))
+        return
+    if output == "csv":
+        print_rows(rows, output, columns=USED)
+        return
+    print_rows([*rows, _rounded(total(made.used))], output, columns=USED)
+    click.echo("\nThe next class needs:")
+    print_rows(
+        [{"what": what, "needed": needed} for what, needed in made.needed.items()], output, columns=("what", "needed")
+    )
+
+
+USED = ("student", "state", "flavor", "hours", "vcpu_hours", "memory_hours", "disk_hours", "floating_ips")
+
+
+def _rounded(used: "Usage") -> dict[str, object]:
+    return {name: round(value, 1) if isinstance(value, float) else value for name, value in asdict(used).items()}
+
+
+@click.command(short_help="Delete what bears a cohort's tag and is no stack's.")
+@click.argument("cohort", metavar="COHORT")
+@cohort_cloud_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_deadline(300)
+@progress_option
+def gc(cohort: str, cloud: str | None, yes: bool, deadline: float, form: str) -> None:
+    """Delete what bears COHORT's tag and belongs to no stack: what a broken cloud, or somebody by hand, left behind.
+
+    Shows what that is, and asks. Machines that stand are no part of it.
+    """
+    from provision.cloud.connection import connect
+    from provision.workflows.leftovers import delete_leftovers, find_leftovers
+    from provision.workflows.orders import read_cohort
+
+    file = read_cohort(cohort)
+    connection = connect(cloud or file.said.cloud.name)
+    found = find_leftovers(connection, file.cohort)
+    if not found:
+        click.echo(f"Nothing bears the tag of {file.cohort} without a stack.")
+        return
+    click.echo(f"These are no stack's, and are deleted ({len(found)}):", err=True)
+    for each in found:
+        click.echo(f"  {each}  {each.id}", err=True)
+    if not yes:
+        click.confirm("Delete them?", abort=True, err=True)
+    count = delete_leftovers(connection, file.cohort, found, deadline=deadline, progress=make_progress(form))
+    click.echo(f"{count} deleted.")
+
+
 @click.command(short_help="Move a cohort's last day.")
 @click.argument("cohort", metavar="COHORT")
 @click.argument("day", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]))
@@ -153,4 +229,4 @@ def extend(cohort: str, day: datetime) -> None:
     click.echo(f"{file.cohort} is needed until {day.date()}" + (f", not {before}." if before else "."))
 
 
-CARE = (repair, suspend, resume, extend)
+CARE = (report, repair, suspend, resume, extend, gc)

@@ -170,3 +170,26 @@ def observe_leftovers(connection: "Connection", tag: str) -> tuple[Leftover, ...
         return tuple(
             Leftover(kind, each.id, each.name or "") for kind, listing in listings.items() for each in listing()
         )
+
+
+# Each kind after all that holds on to it.
+DELETION = ("floating IP", "server", "port", "router", "subnet", "network", "security group")
+
+
+def delete_leftover(connection: "Connection", thing: Leftover) -> None:
+    """Ask for the end of what no stack has; what is gone already is no error. A server goes a little later."""
+    network = connection.network
+    deletions: dict[str, Callable[[str], object]] = {
+        "floating IP": network.delete_ip,
+        "server": connection.compute.delete_server,
+        "port": network.delete_port,
+        "router": network.delete_router,
+        "subnet": network.delete_subnet,
+        "network": network.delete_network,
+        "security group": network.delete_security_group,
+    }
+    with translated(f"Deleting {thing}"):
+        if thing.kind == "router":
+            for port in network.ports(device_id=thing.id, device_owner="network:router_interface"):
+                network.remove_interface_from_router(thing.id, port=port.id)
+        deletions[thing.kind](thing.id)

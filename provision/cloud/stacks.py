@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from provision.cloud.connection import translated
 from provision.core.naming import SHARED_TAG, place_of, shared_label, shared_number, student_of
 from provision.core.plan import Stack
-from provision.errors import CloudError
+from provision.errors import CloudError, NotFoundError
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -43,6 +43,12 @@ def observe_shared(connection: "Connection", *tags: str) -> tuple[Stack, ...]:
         for stack in _list(connection, (*tags, SHARED_TAG))
         if (number := shared_number(stack.name)) is not None
     )
+
+
+def observe_every(connection: "Connection") -> tuple[Stack, ...]:
+    """All stacks of the project, whosever they are."""
+    with translated("Listing the stacks"):
+        return tuple(_stack(stack, "") for stack in connection.orchestration.stacks())
 
 
 def _list(connection: "Connection", tags: tuple[str, ...]) -> list[Any]:
@@ -114,9 +120,19 @@ def update_stack(connection: "Connection", stack: Stack, broken: str = "") -> No
 
 def stack_resources(connection: "Connection", stack: Stack) -> dict[str, str]:
     """How each resource of a stack stands, by its name in the template."""
-    return {
-        each["resource_name"]: each["resource_status"] for each in _read(connection, stack, "/resources")["resources"]
-    }
+    return {each["resource_name"]: each["resource_status"] for each in _resources(connection, stack)}
+
+
+def stack_holds(connection: "Connection", stack: Stack) -> set[str]:
+    """The ids of what a stack made; nothing if it is gone by now."""
+    try:
+        return {each["physical_resource_id"] for each in _resources(connection, stack) if each["physical_resource_id"]}
+    except NotFoundError:
+        return set()
+
+
+def _resources(connection: "Connection", stack: Stack) -> Any:
+    return _read(connection, stack, "/resources")["resources"]
 
 
 def stack_outputs(connection: "Connection", stack: Stack) -> dict[str, str]:

@@ -164,7 +164,7 @@ def delete(connection: "Connection", cohort: str, *, deadline: float, progress: 
     if left:
         raise CloudError(
             "\n".join([f"The stacks of {cohort} are gone, but these are left:", *(f"  {each}" for each in left)]),
-            hint="Something was attached to them by hand: detach it, delete them with the openstack client.",
+            hint="Detach what was attached to them by hand, and delete them: provision cohort gc COHORT",
         )
     return count
 

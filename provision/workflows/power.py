@@ -13,13 +13,12 @@ from provision.core.naming import STUDENT_ID, cohort_tag
 from provision.core.outcome import Failed, Outcome
 from provision.core.plan import Stack
 from provision.core.servers import Goal, Server
-from provision.errors import NotFoundError
 from provision.progress import Progress
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import read_handouts
-from provision.workflows.labels import observe_cohort
 from provision.workflows.launch import PROVERS
 from provision.workflows.machine import Reach, prove
+from provision.workflows.observing import observe_standing
 from provision.workflows.orders import Order
 from provision.workflows.servers import settle, whose
 
@@ -109,11 +108,7 @@ def asleep(connection: "Connection", order: Order, stacks: Iterable[Stack]) -> d
 
 def _stacks(connection: "Connection", order: Order) -> tuple[Stack, ...]:
     """The cohort's stacks, the shared ones last."""
-    stacks = observe_cohort(connection, order.cohort, order.labels)
-    if not stacks:
-        raise NotFoundError(
-            f"Cohort {order.cohort} has no machines in this project.", hint="Is it the right cloud and project?"
-        )
+    stacks = observe_standing(connection, order)
     return (*stacks, *observe_shared(connection, cohort_tag(order.cohort)))
 
 

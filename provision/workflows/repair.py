@@ -7,21 +7,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.cloud.compute import act_on_server, is_server, observe_servers
-from provision.cloud.network import close_rule, observe_addresses, observe_groups, observe_ports, open_rule
-from provision.cloud.stacks import delete_stack, observe_shared, stack_outputs, stack_resources, update_stack
-from provision.core.drift import Parts, Repair, plan_repair
-from provision.core.naming import STUDENT_ID, cohort_tag
+from provision.cloud.compute import act_on_server, is_server
+from provision.cloud.network import close_rule, open_rule
+from provision.cloud.stacks import delete_stack, stack_outputs, stack_resources, update_stack
+from provision.core.drift import Repair, plan_repair
+from provision.core.naming import STUDENT_ID
 from provision.core.outcome import Failed, Outcome
 from provision.core.plan import Stack, plan_cohort
-from provision.errors import AuthenticationError, CloudError, NotFoundError, ProvisionError
+from provision.errors import AuthenticationError, CloudError, ProvisionError
 from provision.progress import Progress
 from provision.workflows.cohort import launch, plan
 from provision.workflows.labels import observe_cohort
 from provision.workflows.machine import failed_stack, stuck_stack
+from provision.workflows.observing import observe_all
 from provision.workflows.orders import Order
 from provision.workflows.power import prove_all
-from provision.workflows.servers import settle, whose
+from provision.workflows.servers import settle
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -59,19 +60,7 @@ class _Run:
 
 def find_repairs(connection: "Connection", order: Order, now: datetime) -> tuple[Repair, ...]:
     """What is wrong with a cohort, by six list calls. Raises NotFoundError if there is none."""
-    stacks = observe_cohort(connection, order.cohort, order.labels)
-    tag = cohort_tag(order.cohort)
-    if not stacks:
-        raise NotFoundError(f"Cohort {order.cohort} has no machines in this project.", hint="Is it the right cloud?")
-    shared = observe_shared(connection, tag)
-    servers = observe_servers(connection, tag)
-    parts = Parts(
-        servers,
-        whose(servers, (*stacks, *shared), order.cohort),
-        observe_ports(connection, tag),
-        observe_addresses(connection, tag),
-        observe_groups(connection, tag),
-    )
+    stacks, shared, parts = observe_all(connection, order)
     actions = plan_cohort([student.id for student in order.students], stacks)
     return plan_repair(actions, shared, parts, order.shape, now)
 
