@@ -191,5 +191,5 @@ def delete_leftover(connection: "Connection", thing: Leftover) -> None:
     with translated(f"Deleting {thing}"):
         if thing.kind == "router":
             for port in network.ports(device_id=thing.id, device_owner="network:router_interface"):
-                network.remove_interface_from_router(thing.id, port=port.id)
+                network.remove_interface_from_router(thing.id, None, port.id)  # the SDK renamed it
         deletions[thing.kind](thing.id)

@@ -72,7 +72,10 @@ Cure = Literal["replace", "start", "reboot", "address", "update", "open", "close
 
 @dataclass(frozen=True)
 class Repair:
-    """One thing that is wrong, and what heals it. `loses` says that what the student did would be lost by it."""
+    """One thing that is wrong, and what heals it. `loses` says that what the student did would be lost by it.
+
+    `server` is the machine's, where there is one that matters.
+    """
 
     student: str
     cure: Cure
@@ -99,7 +102,8 @@ def plan_repair(
                 found += _stuck(stack, now)
             case Keep(stack=stack):
                 found += _of_machine(stack, parts, shape)
-                found += _of_rules(stack, "security_group", wanted_rules(shape), parts) if not shape.shared else ()
+                if not shape.shared:
+                    found += _of_rules(stack, "security_group", wanted_rules(shape), parts)
             case _:
                 pass
     for stack in shared:
@@ -120,7 +124,7 @@ def _stuck(stack: Stack, now: datetime) -> Iterator[Repair]:
 
 def _of_machine(stack: Stack, parts: Parts, shape: Shape) -> Iterator[Repair]:
     student = stack.student
-    server = next((each for each in parts.servers if parts.owners.get(each.id) == student), None)
+    server = _server(stack, parts)
     if server is None:
         yield Repair(student, "replace", "its server is gone", stack, loses=True)
         return
@@ -134,6 +138,10 @@ def _of_machine(stack: Stack, parts: Parts, shape: Shape) -> Iterator[Repair]:
         yield Repair(student, "update", f"its stack is {stack.status}", stack)
 
 
+def _server(stack: Stack, parts: Parts) -> Server | None:
+    return next((each for each in parts.servers if parts.owners.get(each.id) == stack.student), None)
+
+
 def _of_server(stack: Stack, server: Server) -> Iterator[Repair]:
     if server.task:
         return
@@ -145,9 +153,8 @@ def _of_server(stack: Stack, server: Server) -> Iterator[Repair]:
 
 
 def _of_shared(stack: Stack, parts: Parts, shape: Shape) -> Iterator[Repair]:
-    for server in parts.servers:
-        if parts.owners.get(server.id) == stack.student:
-            yield from _of_server(stack, server)
+    if server := _server(stack, parts):
+        yield from _of_server(stack, server)
     gateway = next((each for each in parts.ports if each.name.startswith(f"{stack.name}-gateway_port-")), None)
     if shape.gateway and gateway is None:
         return  # without its address nobody knows what is to be open
@@ -159,10 +166,12 @@ def _of_shared(stack: Stack, parts: Parts, shape: Shape) -> Iterator[Repair]:
 
 def _of_rules(stack: Stack, resource: str, wanted: Collection[Rule], parts: Parts) -> Iterator[Repair]:
     """Heat names what it makes STACK-RESOURCE-RANDOM."""
+    server = _server(stack, parts)
     for group in parts.groups:
         if group.name.startswith(f"{stack.name}-{resource}-"):
             for rule in sorted({*wanted} - {*group.rules}, key=str):
-                yield Repair(stack.student, "open", f"{rule} should be open", stack, group=group, rule=rule)
+                why = f"{rule} should be open"
+                yield Repair(stack.student, "open", why, stack, server=server, group=group, rule=rule)
             for rule in sorted({*group.rules} - {*wanted}, key=str):
                 yield Repair(
                     stack.student, "close", f"{rule} is open, and should not be", stack, group=group, rule=rule

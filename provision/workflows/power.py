@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from provision.cloud.compute import observe_servers
 from provision.cloud.stacks import observe_shared
 from provision.core.naming import STUDENT_ID, cohort_tag
-from provision.core.outcome import Failed, Outcome
+from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack
 from provision.core.servers import Goal, Server
 from provision.progress import Progress
 from provision.workflows.crew import Crew, Results, next_result
-from provision.workflows.handouts import read_handouts
+from provision.workflows.handouts import read_handouts, save_urls
 from provision.workflows.launch import PROVERS
 from provision.workflows.machine import Reach, prove
 from provision.workflows.observing import observe_standing
@@ -83,7 +83,7 @@ def prove_all(
     deadline: float,
     progress: Progress,
 ) -> dict[str, Outcome]:
-    """Whether the machines of these stacks are ready, each proved from outside; by student."""
+    """Whether the machines of these stacks are ready, each proved from outside; by student. Handouts get their URLs."""
     reach = Reach(folder, read_handouts(folder), deadline, ssh=order.shape.ssh_cidr is not None)
     results: Results[Outcome] = SimpleQueue()
     crew = Crew(PROVERS, results)
@@ -96,6 +96,7 @@ def prove_all(
             phase.update(len(outcomes), len(stacks), "machines")
             if outcome := next_result(results):
                 outcomes[outcome.student] = outcome
+    save_urls(folder, {name: outcome.url for name, outcome in outcomes.items() if isinstance(outcome, Ready)})
     return outcomes
 
 

@@ -108,7 +108,8 @@ def _mend_rules(connection: "Connection", run: _Run, repairs: Iterable[Repair]) 
         if each.group and each.rule:
             (open_rule if each.cure == "open" else close_rule)(connection, each.group, each.rule)
 
-    run.heal |= {each.student: each.stack for each in _attempt(run, repairs, mend)}
+    mended = _attempt(run, repairs, mend)
+    run.heal |= {each.student: each.stack for each in mended if each.server and not each.server.asleep}
 
 
 def _start(
@@ -131,13 +132,15 @@ def _start(
             deadline=terms.deadline,
             on_count=phase.update,
         )
-    for id_, each in begun.items():
+    for each in repairs:
+        id_ = each.server.id if each.server else ""
         refusal = settled[id_][1] if id_ in settled else None
         if id_ in settled and refusal is None:
             run.heal[each.student] = each.stack
         elif terms.replace and STUDENT_ID.fullmatch(each.student):
             run.anew[each.student] = each.stack
-        else:
+            run.failed.pop(each.student, None)
+        elif each.student not in run.failed:
             run.failed[each.student] = _lost(each, refusal.reason if refusal else "its server is gone")
 
 
@@ -181,7 +184,7 @@ def _updated(connection: "Connection", run: _Run, each: Repair, shown: Mapping[s
     stack = shown.get(each.stack.id)
     if stack is None:
         run.failed[each.student] = Failed(each.student, each.cure, "its stack is gone", "Run: provision cohort launch")
-    elif stack.status.endswith("_FAILED"):
+    elif stack.updated != each.stack.updated and stack.status.endswith("_FAILED"):
         run.failed[each.student] = failed_stack(connection, stack)
     elif stack.updated != each.stack.updated and stack.complete:
         run.heal[each.student] = stack
@@ -199,12 +202,12 @@ def _choose(connection: "Connection", run: _Run, each: Repair, *, may_lose: bool
         return
     try:
         server = stack_outputs(connection, each.stack).get("server_id", "")
-        there = bool(server) and is_server(connection, server)
+        there = not server or is_server(connection, server)
     except ProvisionError as exc:
         run.fail(each, exc)
         return
     if there:
-        run.failed[each.student] = _lost(each, f"{each.why}, though Nova knows {server}: renamed, or changed by hand")
+        run.failed[each.student] = _lost(each, f"{each.why}, though Nova may know it: renamed, or changed by hand")
     else:
         run.anew[each.student] = each.stack  # nothing is left that could be lost
 

@@ -38,6 +38,7 @@ def test_what_was_used_and_what_is_needed(http: rm.Mocker, folder: Path) -> None
     said = json.loads(done.stdout)
     assert [each["student"] for each in said["machines"]] == ["ada", "bob"]
     assert all(each["vcpu_hours"] == pytest.approx(2 * each["hours"], abs=0.2) for each in said["machines"])
+    assert {each["flavor"] for each in said["machines"]} == {"m1.small"}
     assert said["all"]["floating_ips"] == 2
     assert (said["next"]["vCPUs"], said["next"]["machine hours"]) == (20, 480)
     table = CliRunner().invoke(cohort, ["report", str(folder)]).stdout
