@@ -54,6 +54,10 @@ class CloudError(ProvisionError):
     """The cloud refused a call or did not answer it."""
 
 
+class ForbiddenError(CloudError):
+    """The cloud knows the user, whose role does not allow this."""
+
+
 class AuthenticationError(CloudError):
     """The cloud does not accept the credential."""
 

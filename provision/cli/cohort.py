@@ -8,7 +8,12 @@ import click
 
 from provision.cli.cohort_care import CARE
 from provision.cli.cohort_file import FILES
-from provision.cli.options import cohort_cloud_option, handout_option, roster_type
+from provision.cli.cohort_preflight import preflight
+from provision.cli.options import cohort_cloud_option, handout_option
+from provision.cli.options import flavor_option as _flavor
+from provision.cli.options import image_option as _image
+from provision.cli.options import network_option as _network
+from provision.cli.options import roster_option as _roster
 from provision.cli.outcomes import outcome_row, print_outcomes, raise_outcomes
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
@@ -24,7 +29,7 @@ def cohort() -> None:
     """Launch a class from its cohort.toml, watch it, take it down."""
 
 
-for command in (*FILES, *CARE):
+for command in (*FILES, preflight, *CARE):
     cohort.add_command(command)
 
 
@@ -37,12 +42,6 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
         return cohort.command(name)(function)
 
     return decorate
-
-
-_roster = click.option("--roster", type=roster_type, help="Other students than those of cohort.toml's roster.")
-_image = click.option("--image", metavar="IMAGE", help="Another image than cohort.toml's: an id, a name, or a build.")
-_flavor = click.option("--flavor", metavar="NAME", help="Another flavor than cohort.toml's.")
-_network = click.option("--external-network", "network", metavar="NAME", help="Another than cohort.toml's.")
 
 
 @_command("plan")
@@ -62,9 +61,9 @@ def plan_command(
     output: str,
 ) -> None:
     """Say what launch would do, and change nothing."""
-    from provision.cloud.compute import describe
     from provision.cloud.connection import connect
     from provision.cloud.identity import whoami
+    from provision.core.flavors import describe
     from provision.workflows.cohort import plan
     from provision.workflows.orders import read_cohort, read_order
 
@@ -88,6 +87,8 @@ def plan_command(
         f"as {caller.user} in project {caller.project}: {', '.join(caller.roles)}, by {caller.credential}",
         err=True,
     )
+    for finding in made.ground.warnings:
+        click.echo(f"warning: {finding.meaning}" + (f" {finding.fix}" if finding.fix else ""), err=True)
 
 
 @_command("launch")

@@ -18,3 +18,9 @@ handout_option = click.option(
     help="The folder with passwords and keys.  [default: handouts/COURSE-PRESENTATION beside cohort.toml]",
 )
 roster_type = click.Path(dir_okay=False, path_type=Path)
+roster_option = click.option("--roster", type=roster_type, help="Other students than those of cohort.toml's roster.")
+image_option = click.option(
+    "--image", metavar="IMAGE", help="Another image than cohort.toml's: an id, a name, or a build."
+)
+flavor_option = click.option("--flavor", metavar="NAME", help="Another flavor than cohort.toml's.")
+network_option = click.option("--external-network", "network", metavar="NAME", help="Another than cohort.toml's.")

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from provision.cloud.images import IMAGE_ID, Image, find_image, list_images
+from provision.cloud.images import IMAGE_ID, find_image, list_images
 from provision.core.builds import Leftover, Published, current, matching, numbered, promotion
+from provision.core.images import Image
 from provision.core.naming import image_name
 from provision.errors import InvalidInputError, NotFoundError
 

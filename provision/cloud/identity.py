@@ -1,11 +1,14 @@
 """Who we are to the cloud: read from the token that signing in gave, without a further call."""
 
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, cast
 
 from provision.cloud.connection import translated
 
 if TYPE_CHECKING:
+    from keystoneauth1.identity.base import BaseIdentityPlugin
     from openstack.connection import Connection
 
 
@@ -22,11 +25,11 @@ class Caller:
 
 def whoami(connection: "Connection") -> Caller:
     """The caller as the cloud sees him."""
-    from keystoneauth1.identity.base import BaseIdentityPlugin
-
     with translated("Reading the token"):
-        access = cast(BaseIdentityPlugin, connection.session.auth).get_access(connection.session)
-    kind = str(connection.config.config.get("auth_type") or "password").removeprefix("v3")
+        access = cast("BaseIdentityPlugin", connection.session.auth).get_access(connection.session)
+    config = connection.config.config
+    kind = str(config.get("auth_type") or "password").removeprefix("v3")
+    kind = "trust" if config.get("auth", {}).get("trust_id") else kind
     return Caller(
         user=access.username or access.user_id or "",
         project=access.project_name or access.project_id or "",
@@ -34,3 +37,19 @@ def whoami(connection: "Connection") -> Caller:
         roles=tuple(sorted(access.role_names or ())),
         credential=kind.replace("applicationcredential", "application credential"),
     )
+
+
+def clock_skew(connection: "Connection") -> float | None:
+    """Seconds, to one or so, by which this computer's clock is ahead of the cloud's; None if that tells no time."""
+    auth = cast("BaseIdentityPlugin", connection.session.auth)
+    if auth.auth_url is None:
+        return None
+    before = time.time()
+    with translated("Reading the cloud's clock"):
+        response = connection.session.get(auth.auth_url, authenticated=False, raise_exc=False)
+    after = time.time()
+    try:
+        there = parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
+    except ValueError:
+        return None
+    return (before + after) / 2 - (there + 0.5)  # a date is cut to the second

@@ -4,11 +4,11 @@ import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.cloud.connection import translated
-from provision.errors import CloudError, NotFoundError
+from provision.core.images import Image
+from provision.errors import CloudError, ForbiddenError, NotFoundError
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -18,30 +18,6 @@ log = logging.getLogger(__name__)
 IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Of what was sent, whatever the cloud made of it.
 SENT_SIZE, SENT_SHA256 = "provision_sent_size", "provision_sent_sha256"
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image. Sizes in bytes, min_disk in GiB, min_ram in MiB; virtual_size is None where Glance did not find out."""
-
-    id: str
-    name: str
-    status: str
-    size: int | None
-    virtual_size: int | None
-    min_disk: int
-    min_ram: int
-    created: str
-    disk_format: str
-    owner: str
-    visibility: str
-    protected: bool
-    properties: Mapping[str, Any]
-
-    @property
-    def smallest_disk(self) -> int:
-        """The smallest root disk in GiB: Nova compares both min_disk and the virtual size."""
-        return max(self.min_disk, -(-(self.virtual_size or 0) // 2**30))
 
 
 def images_named(connection: "Connection", name: str) -> tuple[Image, ...]:
@@ -124,6 +100,14 @@ def accept_image(connection: "Connection", image: str, what: str) -> None:
     """Accept an image that is offered to this project: from then on its lists show it."""
     path = f"/images/{image}/members/{connection.current_project_id}"
     call(connection, "put", path, what, json={"status": "accepted"})
+
+
+def membership(connection: "Connection", image: str) -> str | None:
+    """What this project said to an image that it is offered: "pending", "accepted" or "rejected"; None if it is not."""
+    path = f"/images/{image}/members/{connection.current_project_id}"
+    with suppress(NotFoundError, ForbiddenError):
+        return str(call(connection, "get", path, "Reading an image's members").json()["status"])
+    return None
 
 
 def call(connection: "Connection", verb: str, path: str, what: str, **options: Any) -> Any:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from provision.cloud.connection import translated
 from provision.core.capacity import Quota
 from provision.core.drift import FloatingIP, Group, Port, Rule
+from provision.core.naming import is_cohort_tag
+from provision.core.network_checks import External, Subnet
 from provision.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -23,21 +26,67 @@ _QUOTAS = {
 }
 
 
-def choose_external_network(connection: "Connection", name: str | None) -> tuple[str, str]:
-    """The id and name of the network that gives public addresses: `name`, or the only one there is."""
+def choose_external_network(connection: "Connection", name: str | None) -> External:
+    """The network that gives public addresses: `name` (or id), or the only one there is."""
     with translated("Listing the external networks"):
-        found = [(network.id, network.name) for network in connection.network.networks(is_router_external=True)]
-    names = ", ".join(sorted(found_name for _, found_name in found)) or "none"
-    if name is not None:
-        found = [pair for pair in found if name in pair]
+        there = [_external(network) for network in connection.network.networks(is_router_external=True)]
+    names = ", ".join(sorted(each.name for each in there)) or "none"
+    found = [each for each in there if name in (None, each.name, each.id)]
     if not found:
         wanted = f"no external network {name!r}" if name else "no external network"
-        raise NotFoundError(f"There is {wanted} that this project can see. External networks: {names}.")
+        raise NotFoundError(
+            f"There is {wanted} that this project can see. External networks: {names}.",
+            hint=_not_external(connection, name),
+        )
     if len(found) > 1:
         raise InvalidInputError(
             f"There are several external networks: {names}.", hint="Name one with --external-network (its name or id)."
         )
     return found[0]
+
+
+def _not_external(connection: "Connection", name: str | None) -> str:
+    """What to do about it: there may be a network of that name, by which no router leads out."""
+    with translated("Looking for a network"):
+        inner = name and any(True for _ in connection.network.networks(name=name))
+    if inner:
+        return f"{name} is not external. If it should be, ask the operator for: openstack network set --external {name}"
+    return "Ask the operator for an external network: openstack network create --external NAME"
+
+
+def _external(network: Any) -> External:
+    subnets = network.subnet_ids
+    return External(
+        id=network.id,
+        name=network.name,
+        up=network.is_admin_state_up,
+        subnets=None if subnets is None else len(subnets),
+        mtu=network.mtu,
+    )
+
+
+def list_subnets(connection: "Connection") -> tuple[Subnet, ...]:
+    """The IPv4 subnets that the project sees. Those of an external network often are not among them."""
+    with translated("Listing the subnets"):
+        return tuple(_subnet(each) for each in connection.network.subnets(ip_version=4))
+
+
+def _subnet(found: Any) -> Subnet:
+    pools = [(IPv4Address(pool["start"]), IPv4Address(pool["end"])) for pool in found.allocation_pools or ()]
+    return Subnet(
+        name=found.name or found.id,
+        network=found.network_id,
+        cidr=found.cidr,
+        gateway=bool(found.gateway_ip),
+        addresses=sum(int(end) - int(start) + 1 for start, end in pools),
+        ours=any(is_cohort_tag(tag) for tag in found.tags or ()),
+    )
+
+
+def tagged_mtus(connection: "Connection", tag: str) -> tuple[int, ...]:
+    """The MTU of each network that bears a tag, in bytes."""
+    with translated("Reading the networks"):
+        return tuple(network.mtu for network in connection.network.networks(tags=tag) if network.mtu)
 
 
 def network_quotas(connection: "Connection", project: str) -> dict[str, Quota]:

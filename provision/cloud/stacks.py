@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from provision.cloud.connection import translated
@@ -152,6 +153,14 @@ def stack_fault(connection: "Connection", stack: Stack) -> Fault:
         return Fault("stack", stack.reason)
     first = min(failed, key=lambda resource: str(resource["updated_time"]))
     return Fault(first["resource_name"], " ".join(first["resource_status_reason"].split()))
+
+
+def stack_seconds(connection: "Connection", stack: Stack) -> float:
+    """Seconds from the asking for a stack until its last resource stood, by the cloud's own clock."""
+    found = _read(connection, stack, "/resources?nested_depth=3")["resources"]
+    stood = [str(each["updated_time"]) for each in found if each["resource_status"].endswith("_COMPLETE")]
+    last = max(stood, default=stack.created)
+    return (datetime.fromisoformat(last) - datetime.fromisoformat(stack.created)).total_seconds()
 
 
 def stack_waits(connection: "Connection", stack: Stack) -> list[str]:

@@ -1,7 +1,6 @@
 """What a cohort takes from a project's quota, against what is left there."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from provision.core.shape import PRIVATE, Shape, sources
@@ -64,13 +63,3 @@ def needs(machines: int, *, shared: int = 0, shape: Shape = PRIVATE, vcpus: int,
         total.update({name: many * amount for name, amount in each.items()})
     servers = total["instances"]
     return {**total, "vCPUs": servers * vcpus, "RAM (MiB)": servers * memory}
-
-
-def shortages(needed: Mapping[str, int], quotas: Mapping[str, Quota]) -> tuple[str, ...]:
-    """A sentence for each resource of which `needed` is more than `quotas` leave."""
-    return tuple(
-        f"quota: {name}: {needed[name]} needed, {max(0, quota.limit - quota.used)} free"
-        f" ({quota.used} of {quota.limit} used)"
-        for name, quota in quotas.items()
-        if quota.limit >= 0 and needed.get(name, 0) > quota.limit - quota.used
-    )

@@ -18,7 +18,8 @@ _HASH = 8
 
 _COHORT_TAG, _STUDENT_TAG, _PLACE_TAG = "provision=", "student=", "place="
 SHARED_TAG = "shared"  # a stack that students' machines share, and that is no student's
-_SHARED = re.compile(r"[a-z0-9]+-[A-Za-z0-9]+\.shared-([1-9][0-9]*)")
+_COHORT_MAX = 60 - len(_COHORT_TAG)
+_SHARED = re.compile(r"(canary\.)?[a-z0-9]+-[A-Za-z0-9]+\.shared-([1-9][0-9]*)")
 
 
 def cohort_name(course: str, presentation: str) -> str:
@@ -61,7 +62,7 @@ def shared_name(cohort: str, number: int) -> str:
 def shared_number(name: str) -> int | None:
     """Which shared stack of its cohort a stack's name means, or None."""
     found = _SHARED.fullmatch(name)
-    return int(found[1]) if found else None
+    return int(found[2]) if found else None
 
 
 def shared_label(number: int) -> str:
@@ -92,6 +93,19 @@ def server_name(cohort: str, student: str) -> str:
 def cohort_tag(cohort: str) -> str:
     """The tag on everything that belongs to a cohort."""
     return f"{_COHORT_TAG}{cohort}"
+
+
+def is_cohort_tag(tag: str) -> bool:
+    """Whether a tag marks what belongs to some cohort."""
+    return tag.startswith(_COHORT_TAG)
+
+
+def canary_cohort(cohort: str) -> str:
+    """The cohort of its own in which a preflight tries out a machine: what is left of it is in no student's way.
+
+    Cut where a cohort's name is very long, so that its tag fits.
+    """
+    return f"canary.{cohort}"[:_COHORT_MAX]
 
 
 def student_tag(student: str) -> str:

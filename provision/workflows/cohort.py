@@ -24,7 +24,7 @@ from provision.workflows.launch import GRACE, POLL, PROVERS, SUBMITTERS, Job, Ru
 from provision.workflows.machine import Reach, failed_stack, prove
 from provision.workflows.orders import Order
 from provision.workflows.power import asleep
-from provision.workflows.preflight import Ground, check_ground
+from provision.workflows.preflight import Ground, Wish, check_ground
 from provision.workflows.shared import Task, ensure_shared, find_places
 
 if TYPE_CHECKING:
@@ -53,25 +53,52 @@ class Standing:
     asleep: str = ""
 
 
-def plan(connection: "Connection", order: Order, *, image: str | None, flavor: str | None, network: str | None) -> Plan:
-    """Observe the cohort and say what is missing. Raises, with everything that is wrong, if it cannot be made."""
+def plan(
+    connection: "Connection",
+    order: Order,
+    *,
+    image: str | None,
+    flavor: str | None,
+    network: str | None,
+    making: bool = False,
+) -> Plan:
+    """Observe the cohort and say what is missing. Raises, with everything that is wrong, if it cannot be made.
+
+    `making`: it is made at once (see `check_ground`).
+    """
+    actions, layout = find_actions(connection, order)
+    wished = wish(order, actions, layout, image=image, flavor=flavor, network=network)
+    return Plan(check_ground(connection, wished, making=making), actions, layout)
+
+
+def find_actions(connection: "Connection", order: Order) -> tuple[tuple[Action, ...], Layout]:
+    """What is to be done to students' stacks, and to those that they share."""
     stacks = observe_cohort(connection, order.cohort, order.labels)
     actions = plan_cohort([student.id for student in order.students], stacks)
-    layout = find_places(connection, order, actions, stacks)
-    # What a failed stack holds is free again before its successor is asked for.
-    missing = sum(isinstance(action, Create) for action in actions)
-    ground = check_ground(
-        connection,
+    return actions, find_places(connection, order, actions, stacks)
+
+
+def wish(
+    order: Order,
+    actions: Iterable[Action],
+    layout: Layout,
+    *,
+    image: str | None,
+    flavor: str | None,
+    network: str | None,
+) -> Wish:
+    """What the actions make anew."""
+    return Wish(
         order.course,
         order.presentation,
-        image=image,
-        flavor=flavor,
-        network=network,
-        machines=missing,
+        image,
+        flavor,
+        network,
+        # What a failed stack holds is free again before its successor is asked for.
+        machines=sum(isinstance(action, Create) for action in actions),
         shared=sum(isinstance(action, Create) for action in layout.actions),
         shape=order.shape,
     )
-    return Plan(ground, actions, layout)
 
 
 def launch(
@@ -91,7 +118,9 @@ def launch(
     `some`: these are but some of the cohort's students, and the machines of the others are not worth a word.
     """
     with progress.phase("Checking the cloud, the image, the flavor, the network and the quota"):
-        made = plan(connection, order, image=image, flavor=flavor, network=network)
+        made = plan(connection, order, image=image, flavor=flavor, network=network, making=True)
+    for finding in made.ground.warnings:
+        progress.say(f"Warning: {finding.meaning}" + (f" {finding.fix}" if finding.fix else ""))
     for action in made.actions:
         if isinstance(action, Leave) and not some:
             progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")

@@ -167,7 +167,7 @@ def _replace(job: Job, run: Run, crews: Crews, stack: Stack) -> None:
     stuck = stack.status == "DELETE_FAILED" and run.age(name, "delete") > GRACE
     if stuck or (name, "create") in run.begun:
         if run.first(name, "ask why"):
-            run.begin(crews.submit, lambda: failed_stack(job.connection, stack))
+            run.begin(crews.submit, lambda: failed_stack(job.connection, stack, job.ground.facts))
     elif stack.status != "DELETE_IN_PROGRESS" and run.first(name, "delete"):
         run.begin(crews.submit, lambda: _delete(job, stack))
     else:

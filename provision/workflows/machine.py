@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.cloud.stacks import observe_stacks, stack_fault, stack_outputs, stack_waits
-from provision.core.diagnosis import explain
+from provision.core.diagnosis import NOTHING, Facts, explain
 from provision.core.naming import cohort_tag, student_tag
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack, plan_cohort
@@ -49,13 +49,13 @@ def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callab
     return Ready(stack.student, access.url)
 
 
-def failed_stack(connection: "Connection", stack: Stack) -> Failed:
-    """The resource at which a stack failed, in the cloud's words and in ours."""
+def failed_stack(connection: "Connection", stack: Stack, facts: Facts = NOTHING) -> Failed:
+    """The resource at which a stack failed, in the cloud's words and in ours, with the numbers of `facts`."""
     try:
         fault = stack_fault(connection, stack)
     except ProvisionError as exc:
         return Failed(stack.student, "stack", stack.reason or stack.status, exc.message)
-    known = explain(fault.reason)
+    known = explain(fault.reason, facts)
     reason = f"{known.meaning} The cloud says: {fault.reason}" if known else fault.reason
     hint = known.hint if known else f"Look at it with: openstack stack failures list {stack.name}"
     return Failed(stack.student, fault.resource, reason, hint)

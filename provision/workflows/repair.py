@@ -219,15 +219,24 @@ def _make_anew(
     if not run.anew:
         return {}
     some = replace(order, students=tuple(student for student in order.students if student.id in run.anew))
-    wanted = {"image": terms.image, "flavor": terms.flavor, "network": terms.network}
-    plan(connection, some, **wanted)  # what cannot be made again is not deleted
+    image, flavor, network = terms.image, terms.flavor, terms.network
+    # What cannot be made again is not deleted.
+    plan(connection, some, image=image, flavor=flavor, network=network)
     doomed = [Repair(name, "replace", "", stack) for name, stack in run.anew.items()]
     asked = _attempt(run, doomed, lambda each: delete_stack(connection, each.stack))
     _await_deletion(connection, order, {each.stack.id for each in asked}, terms.deadline)
     deleted = {each.student for each in asked}
     some = replace(some, students=tuple(student for student in some.students if student.id in deleted))
     outcomes = launch(
-        connection, some, **wanted, folder=terms.folder, deadline=terms.deadline, progress=progress, some=True
+        connection,
+        some,
+        image=image,
+        flavor=flavor,
+        network=network,
+        folder=terms.folder,
+        deadline=terms.deadline,
+        progress=progress,
+        some=True,
     )
     return {outcome.student: outcome for outcome in outcomes}
 

@@ -166,7 +166,7 @@ def _replace(task: Task, run: _Run, label: str, stack: Stack) -> None:
     request = f"delete {stack.id}"
     stuck = stack.status == "DELETE_FAILED" and request in run.asked and run.age(request) > GRACE
     if stuck or f"create {label}" in run.asked:
-        run.failed[label] = failed_stack(task.connection, stack)
+        run.failed[label] = failed_stack(task.connection, stack, task.ground.facts)
     elif stack.status != "DELETE_IN_PROGRESS" and run.first(request):
         _delete(task, run, label, stack)
     else:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.cloud.body import Body, file_body, sha256_of
-from provision.cloud.images import SENT_SHA256, SENT_SIZE, Image, images_named
+from provision.cloud.images import SENT_SHA256, SENT_SIZE, images_named
 from provision.cloud.stores import observe_offer
 from provision.cloud.upload import NewImage, upload_image
 from provision.core.delivery import AUTO, QCOW2, RAW, Method, choose_delivery
+from provision.core.images import Image
 from provision.disks.extents import Packing
 from provision.disks.source import Source, opened
 from provision.disks.writers.qcow2 import encoding, stream_qcow2

@@ -123,6 +123,8 @@ def provision(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         ("cohort plan class --os-cloud nimbus", 5, ["nimbus", "down"]),
         ("cohort plan nocloud", 2, ["down"]),
         ("cohort plan class", 1, ["127.0.0.1:9"]),
+        ("cohort preflight class", 1, ["127.0.0.1:9"]),
+        ("cohort preflight noroster", 5, ["noroster/missing.csv cannot be read"]),
         ("cohort status class", 1, ["127.0.0.1:9"]),
         ("cohort delete class --yes", 1, ["127.0.0.1:9"]),
         ("ssh class ada", 1, ["127.0.0.1:9"]),
@@ -159,17 +161,12 @@ def test_it_is_said_clearly(folder: Path, words: str, code: int, said: list[str]
 
 
 IMAGE = "inspect shrink convert upload build verify publish list show diff promote rollback share accept prune"
-
-COHORT_VERBS = "init check schema plan launch status report repair suspend resume extend delete gc"
+COHORT_VERBS = "init check schema preflight plan launch status report repair suspend resume extend delete gc"
 
 
 def test_help_is_there_for_every_command(folder: Path) -> None:
     nouns = {"lab": "up status env logs exec down reset destroy", "image": IMAGE}
-    nouns |= {
-        "cohort": "init check schema plan launch status delete report repair suspend resume extend",
-        "ssh": "",
-        "demo": "",
-    }
+    nouns |= {"cohort": COHORT_VERBS, "ssh": "", "demo": ""}
     for noun, verbs in nouns.items():
         for verb in ["", *verbs.split()]:
             done = provision(folder, noun, *([verb] if verb else []), "--help")

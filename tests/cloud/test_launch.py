@@ -57,20 +57,28 @@ class Heat:
             "tags": (tags or f"{TAG},student={student}").split(","),
         }
 
+    def whose(self, name: str, tags: list[str]) -> str:
+        """The student of a stack, or the number of one that is shared."""
+        students = [tag.removeprefix("student=") for tag in tags if tag.startswith("student=")]
+        return students[0] if students else name.rpartition("-")[2]
+
+    def there(self) -> list[dict[str, Any]]:
+        return [stack for stack in self.stacks.values() if stack["stack_status"] != "DELETE_COMPLETE"]
+
     def index(self, request: Any, _context: Any) -> Any:
         tags = parse_qs(urlsplit(request.url).query).get("tags", [])
         asked = {tag for each in tags for tag in each.split(",")}
-        answer = json.dumps([stack for stack in self.stacks.values() if asked <= set(stack["tags"])])
+        answer = json.dumps([stack for stack in self.there() if asked <= set(stack["tags"])])
         for path, stack in list(self.stacks.items()):
             if stack["stack_status"] == GOING:
-                stack["stack_status"] = self.fate.get(stack["stack_name"].rpartition("-")[2], COMPLETE)
+                stack["stack_status"] = self.fate.get(self.whose(stack["stack_name"], stack["tags"]), COMPLETE)
             elif stack["stack_status"] == "DELETE_IN_PROGRESS":
                 del self.stacks[path]
         return {"stacks": json.loads(answer)}
 
     def create(self, request: Any, context: Any) -> Any:
         body = request.json()
-        student = body["parameters"].get("student") or body["stack_name"].rpartition("-")[2]
+        student = self.whose(body["stack_name"], body["tags"].split(","))
         context.status_code = 201
         context.headers["Content-Type"] = "application/json"
         if self.fate.get(student) == "unanswered":
@@ -84,14 +92,15 @@ class Heat:
         if self.fate.get(student) == "refused":
             context.status_code = 403
             return {"error": {"message": "Quota exceeded for cores"}}
-        if any(stack["stack_name"] == body["stack_name"] for stack in self.stacks.values()):
+        if any(stack["stack_name"] == body["stack_name"] for stack in self.there()):
             context.status_code = 409
             return {"error": {"message": "exists"}}
         self.add(student, GOING, body["tags"], body["stack_name"])
         return {"stack": {"id": "x", "links": []}}
 
     def delete(self, request: Any, context: Any) -> Any:
-        stack = self.stacks[request.path.partition("/stacks/")[2].replace("26j", "26J")]
+        path = request.path.partition("/stacks/")[2]  # in small letters
+        stack = next(stack for name, stack in self.stacks.items() if name.lower() == path)
         stack["stack_status"] = self.fate.get("delete", "DELETE_IN_PROGRESS")
         context.status_code = 204
 

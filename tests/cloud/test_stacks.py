@@ -16,6 +16,7 @@ from provision.cloud.stacks import (
     observe_stacks,
     stack_fault,
     stack_outputs,
+    stack_seconds,
     stack_waits,
 )
 from provision.core.plan import Stack
@@ -166,3 +167,16 @@ def test_what_a_stack_waits_for_is_told_in_novas_words(cloud: Connection, http: 
 def waiting(name: str, kind: str, status: str) -> dict[str, str]:
     facts = {"resource_name": name, "resource_type": kind, "resource_status": status}
     return facts | {"physical_resource_id": f"id-{name}"}
+
+
+def test_how_long_a_stack_took_is_told_by_the_clouds_own_clock(cloud: Connection, http: rm.Mocker) -> None:
+    times = {"network": "2026-11-22T10:00:04Z", "server": "2026-11-22T10:01:07Z", "late": "2026-11-22T10:09:00Z"}
+    resources = [
+        {"resource_name": name, "updated_time": time, "resource_status": "CREATE_COMPLETE"}
+        for name, time in times.items()
+    ]
+    resources[-1]["resource_status"] = "CREATE_IN_PROGRESS"
+    http.get(f"{PATH}/resources?nested_depth=3", json={"resources": resources})
+    assert stack_seconds(cloud, STACK) == 67
+    http.get(f"{PATH}/resources?nested_depth=3", json={"resources": []})
+    assert stack_seconds(cloud, STACK) == 0

@@ -2,31 +2,13 @@
 
 import pytest
 
-from provision.core.capacity import Quota, needs, per_student, shortages
+from provision.core.capacity import needs
 from provision.core.diagnosis import explain
 from provision.core.shape import PRIVATE, Shape
 
 
-@pytest.mark.parametrize(
-    ("quotas", "sentences"),
-    [
-        ({"routers": Quota(10, 0)}, []),
-        ({"routers": Quota(-1, 500)}, []),
-        ({"snapshots": Quota(0, 0)}, []),
-        ({"routers": Quota(10, 8)}, ["quota: routers: 3 needed, 2 free (8 of 10 used)"]),
-        ({"routers": Quota(10, 12)}, ["quota: routers: 3 needed, 0 free (12 of 10 used)"]),
-        (
-            {"vCPUs": Quota(20, 15), "RAM (MiB)": Quota(51200, 0), "ports": Quota(8, 0)},
-            ["quota: vCPUs: 6 needed, 5 free (15 of 20 used)", "quota: ports: 9 needed, 8 free (0 of 8 used)"],
-        ),
-    ],
-)
-def test_shortages(quotas: dict[str, Quota], sentences: list[str]) -> None:
-    assert list(shortages(needs(3, vcpus=2, memory=2048), quotas)) == sentences
-
-
 def test_no_machine_needs_nothing() -> None:
-    assert shortages(needs(0, vcpus=2, memory=2048), {name: Quota(0, 0) for name in per_student(PRIVATE)}) == ()
+    assert set(needs(0, vcpus=2, memory=2048).values()) == {0}
 
 
 GATEWAY = Shape("shared", floating_ip=False, ssh_cidr=None)

@@ -35,6 +35,7 @@ def test_the_other_names() -> None:
     assert naming.cohort_name("tm351", "26J") == naming.image_name("tm351", "26J") == "tm351-26J"
     assert naming.stack_name("tm351-26J", "s001") == "tm351-26J-s001"
     assert naming.cohort_tag("tm351-26J") == "provision=tm351-26J"
+    assert naming.canary_cohort("tm351-26J") == "canary.tm351-26J"
 
 
 @pytest.mark.parametrize(("course", "presentation"), [("TM351", "26J"), ("tm-351", "26J"), ("tm351", "26-J"), ("", "")])
@@ -49,7 +50,9 @@ def test_the_cloud_takes_every_name(machine: tuple[str, str, str]) -> None:
     cohort = naming.cohort_name(course, presentation)
     assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]{0,254}", naming.stack_name(cohort, student))
     assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,51}[A-Za-z0-9])?", naming.server_name(cohort, student))
-    for tag, longest in ((naming.cohort_tag(cohort), 60), (naming.student_tag(student), 80)):
+    canary = naming.canary_cohort(cohort)  # with a dot, and so no cohort of a course
+    tags = ((naming.cohort_tag(cohort), 60), (naming.cohort_tag(canary), 60), (naming.student_tag(student), 80))
+    for tag, longest in tags:
         assert len(tag) <= longest
         assert "," not in tag
 
@@ -73,6 +76,7 @@ def test_what_is_shared_is_named_so_that_it_is_no_students(
     name = naming.shared_name(cohort, n)
     assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]{0,254}", name)
     assert naming.shared_number(name) == n
+    assert naming.shared_number(naming.shared_name(naming.canary_cohort(cohort), n)) == n
     assert naming.shared_number(naming.stack_name(cohort, student)) is None
     assert not naming.STUDENT_ID.fullmatch(naming.shared_label(n))
     assert naming.labelled_number(naming.shared_label(n)) == n

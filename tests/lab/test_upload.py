@@ -14,9 +14,10 @@ from openstack.connection import Connection
 
 from provision.cloud.body import Body, file_body
 from provision.cloud.connection import connect
-from provision.cloud.images import Image, images_named
+from provision.cloud.images import images_named
 from provision.cloud.upload import NewImage, upload_image
 from provision.core.delivery import Method
+from provision.core.images import Image
 from provision.errors import CloudError
 
 CLI = str(Path(sys.executable).with_name("provision"))
