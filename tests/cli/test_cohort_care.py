@@ -1,9 +1,13 @@
 """The verbs of a class between its launch and its end, as a person types them."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from provision.errors import PreflightError
+from provision.workflows.ending import check_ended
+from provision.workflows.orders import read_cohort
 from tests.cli.test_bad_input import provision
 
 COHORT = '[cohort]\ncourse = "demo"\npresentation = "26J"\nstart = 2026-10-03  # a Saturday\nend = 9998-06-30\n'
@@ -26,6 +30,13 @@ def test_a_class_is_not_deleted_before_its_end(folder: Path) -> None:
     assert provision(folder, "cohort", "delete", ".", "--yes", "--before-end", "--os-cloud", "down").returncode == 1
     assert provision(folder, "cohort", "extend", ".", "2026-10-03").returncode == 0
     assert provision(folder, "cohort", "delete", ".", "--yes", "--os-cloud", "down").returncode == 1
+
+
+def test_the_last_day_is_still_needed(folder: Path) -> None:
+    file = read_cohort(str(folder))
+    with pytest.raises(PreflightError):
+        check_ended(file, date(9998, 6, 30))
+    check_ended(file, date(9998, 7, 1))
 
 
 def test_the_end_is_moved_in_the_file_alone(folder: Path) -> None:

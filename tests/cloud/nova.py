@@ -26,6 +26,7 @@ class Nova:
         self.servers: dict[str, dict[str, Any]] = {}
         self.asked: list[str] = []
         self.fate = fate
+        self.going: set[str] = set()  # at the second look after their deletion
         http.get(f"{NOVA}/servers/detail", json=self.index)
         http.get(re.compile(f"{NOVA}/servers/s-[^/]+$"), json=self.show)
         http.post(re.compile(f"{NOVA}/servers/[^/]+/action"), json=self.act)
@@ -46,6 +47,7 @@ class Nova:
 
     def index(self, _request: Any, _context: Any) -> Any:
         shown = [dict(server) for server in self.servers.values()]
+        self.servers = {id_: server for id_, server in self.servers.items() if id_ not in self.going}
         for server in self.servers.values():
             task, server["OS-EXT-STS:task_state"] = server["OS-EXT-STS:task_state"], None
             server["status"] = AFTER.get(task or "", server["status"])
@@ -71,5 +73,5 @@ class Nova:
 
     def delete(self, request: Any, context: Any) -> Any:
         self.asked.append(f"delete {request.path.rpartition('/')[2]}")
-        self.servers.pop(request.path.rpartition("/")[2])
+        self.going.add(request.path.rpartition("/")[2])
         context.status_code = 204

@@ -49,6 +49,11 @@ def cloud_with(http: rm.Mocker, *, refused: str = "") -> tuple[Heat, Nova]:
         http.get(f"{NEUTRON}/v2.0/{kind}", json=listing(kind))
         status = 409 if kind == refused else 204
         http.delete(re.compile(f"{NEUTRON}/v2.0/{kind}/"), status_code=status)
+
+    def delete_port(_request: Any, context: Any) -> None:
+        context.status_code = 409 if "s-orphan" in nova.servers else 204  # a server that is there holds on to it
+
+    http.delete(re.compile(f"{NEUTRON}/v2.0/ports/"), json=delete_port)
     http.put(re.compile(f"{NEUTRON}/v2.0/routers/[^/]+/remove_router_interface"), json={})
     held = [{"physical_resource_id": id_} for id_ in ("s-ada", None, *(f"{kind}-ada" for kind in KINDS))]
     http.get(re.compile(rf"{HEAT}/stacks/[^/]+/[^/]+/resources"), json={"resources": held})

@@ -23,6 +23,7 @@ from .nova import Nova
 from .test_launch import COMPLETE, GOING, TAG, Heat, order
 from .test_preflight import cloud_has
 
+LATE = 4  # looks
 NOW = datetime(2026, 11, 22, 10, 5, tzinfo=UTC)
 
 
@@ -45,6 +46,8 @@ class Cloud:
         self.groups: dict[str, Any] = {}
         self.states = {"server": COMPLETE, "port": COMPLETE}
         self.patched: list[str] = []
+        self.going: list[dict[str, Any]] = []
+        self.looks = 0
         for student in students:
             self.add(student)
         ensure_handouts(folder, [Student(each, each, "a@x.org") for each in students], "student", "http")
@@ -55,6 +58,8 @@ class Cloud:
         http.post(f"{net}/security-group-rules", json={"security_group_rule": {}}, status_code=201)
         http.delete(re.compile(f"{net}/security-group-rules/"), status_code=204)
         http.patch(re.compile(f"{HEAT}/stacks/"), json=self.patch)
+        http.get(f"{HEAT}/stacks", json=self.index)
+        http.delete(re.compile(f"{HEAT}/stacks/"), json=self.delete)
         http.get(re.compile(rf"{HEAT}/stacks/[^/]+/[^/]+/resources"), json=self.resources)
         http.get(re.compile(rf"{HEAT}/stacks/demo-26J-[^/]+/[^/]+$"), json=self.show)
 
@@ -82,6 +87,19 @@ class Cloud:
 
     def stack(self, student: str) -> dict[str, Any]:
         return next(stack for path, stack in self.heat.stacks.items() if path.startswith(f"demo-26J-{student}/"))
+
+    def index(self, request: Any, context: Any) -> Any:
+        """A list shows a deletion only some looks after it was asked for."""
+        shown = self.heat.index(request, context)
+        self.looks += 1
+        while self.going and self.looks > LATE:
+            self.going.pop()["stack_status"] = "DELETE_IN_PROGRESS"
+        return shown
+
+    def delete(self, request: Any, context: Any) -> None:
+        self.looks = 0
+        self.going.append(self.stack(request.path.split("/")[-2].partition("26j-")[2]))
+        context.status_code = 204
 
     def show(self, request: Any, _context: Any) -> Any:
         student = request.path.split("/")[-2].partition("26j-")[2]
