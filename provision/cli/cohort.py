@@ -1,11 +1,12 @@
 """`provision cohort`: a class of machines, from a cohort.toml to a table of those that are ready."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from provision.cli.cohort_care import CARE
 from provision.cli.cohort_file import FILES
 from provision.cli.cohort_preflight import preflight
 from provision.cli.options import cohort_cloud_option, handout_option
@@ -13,12 +14,12 @@ from provision.cli.options import flavor_option as _flavor
 from provision.cli.options import image_option as _image
 from provision.cli.options import network_option as _network
 from provision.cli.options import roster_option as _roster
+from provision.cli.outcomes import outcome_row, print_outcomes, raise_outcomes
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
 from provision.core.naming import STUDENT_ID
-from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Wait
-from provision.errors import StudentsFailedError
+from provision.errors import InvalidInputError
 
 PROVE_AGAIN = 60.0  # seconds that a machine which once was ready gets to prove it anew
 
@@ -28,7 +29,7 @@ def cohort() -> None:
     """Launch a class from its cohort.toml, watch it, take it down."""
 
 
-for command in (*FILES, preflight):
+for command in (*FILES, preflight, *CARE):
     cohort.add_command(command)
 
 
@@ -148,7 +149,11 @@ def status_command(cohort: str, cloud: str | None, folder: Path | None, output: 
     order = read_order(file)
     standings = status(connect(cloud or file.said.cloud.name), order, folder=file.folder, deadline=PROVE_AGAIN)
     rows = [
-        {**_action_row(standing.action), **(_outcome_row(standing.outcome, "not ready") if standing.outcome else {})}
+        {
+            **_action_row(standing.action),
+            **({"state": standing.asleep, "why": "sleeps (provision cohort resume)"} if standing.asleep else {}),
+            **(outcome_row(standing.outcome, "not ready") if standing.outcome else {}),
+        }
         for standing in standings
     ]
     columns = (
@@ -157,25 +162,34 @@ def status_command(cohort: str, cloud: str | None, folder: Path | None, output: 
         else ("student", "state", "url", "stack", "stage", "reason", "hint")
     )
     print_rows(rows, output, columns=columns)
-    _raise_failed([standing.outcome for standing in standings if standing.outcome])
+    raise_outcomes([standing.outcome for standing in standings if standing.outcome])
 
 
 @_command("delete")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for the cohort's name.")
+@click.option("--before-end", is_flag=True, help="Even though cohort.toml's end date is still to come.")
 @click.option("--deadline", type=click.FloatRange(min=1), default=900, show_default=True, metavar="SECONDS",
               help="How long to wait for the cloud.")  # fmt: skip
 @progress_option
-def delete_command(cohort: str, cloud: str | None, folder: Path | None, yes: bool, deadline: float, form: str) -> None:
+def delete_command(
+    cohort: str, cloud: str | None, folder: Path | None, yes: bool, before_end: bool, deadline: float, form: str
+) -> None:
     """Delete every machine and all that is on it.
 
-    Proves that nothing which bears the cohort's tag is left on the cloud. The handouts stay.
+    Shows what that is, and asks for the cohort's name. Proves that nothing which bears the cohort's tag is left on the
+    cloud. The handouts stay.
     """
+    from datetime import date
+
     from provision.cloud.connection import connect
     from provision.workflows.cohort import delete, find_cohort
+    from provision.workflows.ending import check_ended
     from provision.workflows.labels import labels_if_any
     from provision.workflows.orders import read_cohort
 
     file = read_cohort(cohort, folder)
+    if not before_end:
+        check_ended(file, date.today())
     name, labels = file.cohort, labels_if_any(file.said.cohort.privacy, file.folder)
     connection = connect(cloud or file.said.cloud.name)
     stacks = sorted(find_cohort(connection, name), key=lambda stack: stack.name)
@@ -185,9 +199,16 @@ def delete_command(cohort: str, cloud: str | None, folder: Path | None, yes: boo
         whose = "" if student == stack.student else f"  of {student}"
         click.echo(f"  {stack.name}  {stack.status}  made {stack.created}{whose}", err=True)
     if not yes:
-        click.confirm("Delete them?", abort=True, err=True)
+        ask_for_name(name)
     count = delete(connection, name, deadline=deadline, progress=make_progress(form))
     click.echo(f"{count} deleted. Nothing of {name} is left on the cloud; its handouts are kept.")
+
+
+def ask_for_name(cohort: str) -> None:
+    """Have the cohort's name typed, which nobody does by mistake. Raises InvalidInputError for any other."""
+    typed = click.prompt(f"Type the cohort's name ({cohort}) to go on", err=True)
+    if typed.strip() != cohort:
+        raise InvalidInputError(f"{typed.strip()!r} is not {cohort}: nothing was deleted.")
 
 
 _WORDS: Mapping[type[Action], tuple[str, str]] = {
@@ -212,32 +233,3 @@ def _action_row(action: Action) -> dict[str, Any]:
         "state": verb,
         "stack": action.stack.name,
     }
-
-
-def _outcome_row(outcome: Outcome, failed: str = "failed") -> dict[str, Any]:
-    if isinstance(outcome, Ready):
-        return {"student": outcome.student, "state": "ready", "url": outcome.url, "why": ""}
-    words = f"{outcome.stage}: {outcome.reason}"
-    row = {"stage": outcome.stage, "reason": outcome.reason, "hint": outcome.hint, "why": words}
-    return {"student": outcome.student, "state": failed, **row}
-
-
-def print_outcomes(outcomes: Iterable[Outcome], output: str) -> None:
-    """Print who has a ready machine, and raise StudentsFailedError with the reasons of those who have none."""
-    outcomes = list(outcomes)
-    columns = ("student", "state", "url") + (() if output == "table" else ("stage", "reason", "hint"))
-    print_rows([_outcome_row(outcome) for outcome in outcomes], output, columns=columns)
-    _raise_failed(outcomes)
-
-
-def _raise_failed(outcomes: Iterable[Outcome]) -> None:
-    """Exit code 4, with each failure's reason and what to do, if any student has no ready machine."""
-    outcomes = list(outcomes)
-    failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
-    if not failed:
-        return
-    lines = [f"{len(failed)} of {len(outcomes)} machines are not ready:"]
-    for outcome in failed:
-        lines.append(f"  {outcome.student}: failed at {outcome.stage}: {outcome.reason}")
-        lines += [f"    {outcome.hint}"] if outcome.hint else []
-    raise StudentsFailedError("\n".join(lines), hint="Run the same command again: what is ready is kept.")

@@ -4,8 +4,8 @@ import time
 
 import click
 
-from provision.cli.cohort import print_outcomes
 from provision.cli.lab import confirm_changes, yes_option
+from provision.cli.outcomes import print_outcomes
 from provision.cli.progress import make_progress, progress_option
 
 NEXT = """

@@ -1,11 +1,13 @@
 """Nova's flavors, limits, and servers."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from provision.cloud.connection import translated
 from provision.core.capacity import Quota
 from provision.core.flavors import Flavor
+from provision.core.servers import Server
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -38,6 +40,49 @@ def images_in_use(connection: "Connection") -> Counter[str]:
     with translated("Listing the servers"):
         images = [server.image for server in connection.compute.servers()]
     return Counter(image.id for image in images if image and image.id)  # one on a volume names no image
+
+
+def observe_servers(connection: "Connection", tag: str) -> tuple[Server, ...]:
+    """All servers that bear a cohort's tag, by one call for each thousand servers of the project."""
+    with translated("Listing the servers"):
+        return tuple(_server(each) for each in connection.compute.servers() if tag in (each.metadata or {}).values())
+
+
+def _server(found: Any) -> Server:
+    flavor = found.flavor  # as it was when the server was made, even if it is no more
+    return Server(
+        found.id,
+        found.name,
+        found.status,
+        found.task_state or "",
+        str((found.fault or {}).get("message", "")),
+        found.created_at or "",
+        flavor.original_name or flavor.id or "",
+        flavor.vcpus or 0,
+        flavor.ram or 0,
+        flavor.disk or 0,
+    )
+
+
+def is_server(connection: "Connection", server: str) -> bool:
+    """Whether there is a server of this id."""
+    from openstack.exceptions import raise_from_response
+
+    with translated("Reading a server"):
+        response = connection.compute.get(f"/servers/{server}")
+        if response.status_code == 404:
+            return False
+        raise_from_response(response)
+        return True
+
+
+def act_on_server(connection: "Connection", server: Server, action: str) -> None:
+    """Ask Nova for an action such as "suspend", by its name in Nova's API. Nova does it after it has answered."""
+    from openstack.exceptions import raise_from_response
+
+    body: Mapping[str, Any] = {action: {"type": "HARD"} if action == "reboot" else None}
+    with translated(f"The action {action} on server {server.name}"):
+        raise_from_response(connection.compute.post(f"/servers/{server.id}/action", json=body))
 
 
 def _quota(limit: int | None, used: int | None) -> Quota:

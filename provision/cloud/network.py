@@ -1,11 +1,13 @@
 """Neutron: the external network, the project's limits, and what is left of a cohort."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from provision.cloud.connection import translated
 from provision.core.capacity import Quota
+from provision.core.drift import FloatingIP, Group, Port, Rule
 from provision.core.naming import is_cohort_tag
 from provision.core.network_checks import External, Subnet
 from provision.errors import InvalidInputError, NotFoundError
@@ -116,8 +118,92 @@ def public_addresses(connection: "Connection", network: str) -> dict[str, Quota]
     return {"public addresses": Quota(sum(total for total, _ in counted), sum(used for _, used in counted))}
 
 
-def observe_leftovers(connection: "Connection", tag: str) -> tuple[str, ...]:
-    """Everything in the project, but for stacks, that still bears a cohort's tag: "router tm351-26J-a1"."""
+def observe_ports(connection: "Connection", tag: str) -> tuple[Port, ...]:
+    """The ports that a cohort's stacks made, by one call."""
+    with translated("Listing the ports"):
+        return tuple(
+            Port(
+                each.id,
+                each.name or "",
+                each.device_id or "",
+                next((ip["ip_address"] for ip in each.fixed_ips or []), ""),
+            )
+            for each in connection.network.ports(tags=tag)
+        )
+
+
+def observe_addresses(connection: "Connection", tag: str) -> tuple[FloatingIP, ...]:
+    """A cohort's floating IPs, by one call."""
+    with translated("Listing the floating IPs"):
+        return tuple(
+            FloatingIP(each.id, each.floating_ip_address, each.port_id or "")
+            for each in connection.network.ips(description=tag)
+        )
+
+
+def observe_groups(connection: "Connection", tag: str) -> tuple[Group, ...]:
+    """A cohort's security groups with the rules that let in, by one call."""
+    with translated("Listing the security groups"):
+        return tuple(
+            Group(
+                each.id,
+                each.name,
+                {_rule(rule): rule["id"] for rule in each.security_group_rules or [] if _lets_in(rule)},
+            )
+            for each in connection.network.security_groups(description=tag)
+        )
+
+
+def _lets_in(rule: Mapping[str, Any]) -> bool:
+    return str(rule["direction"]) == "ingress"  # what goes out, clouds have defaults of their own for
+
+
+def _rule(rule: Mapping[str, Any]) -> Rule:
+    anywhere = "0.0.0.0/0" if rule["ethertype"] == "IPv4" else "::/0"
+    source = rule.get("remote_group_id") or rule.get("remote_address_group_id") or rule["remote_ip_prefix"] or anywhere
+    return Rule(rule["protocol"] or "any", rule["port_range_min"], rule["port_range_max"], source, rule["ethertype"])
+
+
+def open_rule(connection: "Connection", group: Group, rule: Rule) -> None:
+    """Let in what a rule says. One that is there already is no error."""
+    from openstack.exceptions import ConflictException
+
+    with translated(f"Opening {rule} in {group.name}"):
+        try:
+            connection.network.create_security_group_rule(
+                security_group_id=group.id,
+                direction="ingress",
+                ethertype=rule.ethertype,
+                protocol=rule.protocol,
+                port_range_min=rule.low,
+                port_range_max=rule.high,
+                remote_ip_prefix=rule.source,
+            )
+        except ConflictException as exc:
+            if "SecurityGroupRuleExists" not in str(exc.response.text if exc.response is not None else exc):
+                raise
+
+
+def close_rule(connection: "Connection", group: Group, rule: Rule) -> None:
+    """Let it in no longer. One that is gone already is no error."""
+    with translated(f"Closing {rule} in {group.name}"):
+        connection.network.delete_security_group_rule(group.rules[rule], ignore_missing=True)
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something in the project that bears a cohort's tag. It reads "router tm351-26J-a1"."""
+
+    kind: str
+    id: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name or self.id}"
+
+
+def observe_leftovers(connection: "Connection", tag: str) -> tuple[Leftover, ...]:
+    """Everything in the project, but for stacks, that still bears a cohort's tag."""
     network = connection.network
     # Security groups and floating IPs cannot be tagged by Heat: they bear the tag as their description.
     listings: dict[str, Callable[[], Iterable[Any]]] = {
@@ -130,4 +216,29 @@ def observe_leftovers(connection: "Connection", tag: str) -> tuple[str, ...]:
         "floating IP": lambda: network.ips(description=tag),
     }
     with translated("Looking for what is left"):
-        return tuple(f"{kind} {each.name or each.id}" for kind, listing in listings.items() for each in listing())
+        return tuple(
+            Leftover(kind, each.id, each.name or "") for kind, listing in listings.items() for each in listing()
+        )
+
+
+# Each kind after all that holds on to it.
+DELETION = ("floating IP", "server", "port", "router", "subnet", "network", "security group")
+
+
+def delete_leftover(connection: "Connection", thing: Leftover) -> None:
+    """Ask for the end of what no stack has; what is gone already is no error. A server goes a little later."""
+    network = connection.network
+    deletions: dict[str, Callable[[str], object]] = {
+        "floating IP": network.delete_ip,
+        "server": connection.compute.delete_server,
+        "port": network.delete_port,
+        "router": network.delete_router,
+        "subnet": network.delete_subnet,
+        "network": network.delete_network,
+        "security group": network.delete_security_group,
+    }
+    with translated(f"Deleting {thing}"):
+        if thing.kind == "router":
+            for port in network.ports(device_id=thing.id, device_owner="network:router_interface"):
+                network.remove_interface_from_router(thing.id, None, port.id)  # the SDK renamed it
+        deletions[thing.kind](thing.id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from provision.cloud.connection import translated
 from provision.core.naming import SHARED_TAG, place_of, shared_label, shared_number, student_of
 from provision.core.plan import Stack
-from provision.errors import CloudError
+from provision.errors import CloudError, NotFoundError
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -46,20 +46,25 @@ def observe_shared(connection: "Connection", *tags: str) -> tuple[Stack, ...]:
     )
 
 
+def observe_every(connection: "Connection") -> tuple[Stack, ...]:
+    """All stacks of the project, whosever they are."""
+    return tuple(_stack(stack, "") for stack in _list(connection, ()))
+
+
 def _list(connection: "Connection", tags: tuple[str, ...]) -> list[dict[str, Any]]:
     """As Heat answers: the SDK makes an object of each, which costs more than all else that a launch does."""
     from openstack.exceptions import raise_from_response
 
     with translated("Listing the stacks"):
-        response = connection.orchestration.get("/stacks", params={"tags": ",".join(tags)})
+        response = connection.orchestration.get("/stacks", params={"tags": ",".join(tags)} if tags else {})
         raise_from_response(response)
         return list(response.json()["stacks"])
 
 
 def _stack(found: Mapping[str, Any], student: str) -> Stack:
-    reason, created, tags = found.get("stack_status_reason"), found.get("creation_time"), found.get("tags")
-    name, status = found["stack_name"], found["stack_status"]
-    return Stack(found["id"], name, student, status, reason or "", created or "", place_of(tags or []))
+    name, status, reason = found["stack_name"], found["stack_status"], found.get("stack_status_reason") or ""
+    created, updated = found.get("creation_time") or "", found.get("updated_time") or ""
+    return Stack(found["id"], name, student, status, reason, created, place_of(found.get("tags") or []), updated)
 
 
 def count_stacks(connection: "Connection") -> int:
@@ -99,6 +104,38 @@ def delete_stack(connection: "Connection", stack: Stack) -> None:
             raise_from_response(connection.orchestration.delete(_path(stack)))
         except NotFoundException:
             return
+
+
+def update_stack(connection: "Connection", stack: Stack, broken: str = "") -> None:
+    """Have Heat complete a stack as it was made, with the resource `broken` made anew if one is named.
+
+    Nothing else changes: template, parameters and tags stay those that Heat has.
+    """
+    from openstack.exceptions import raise_from_response
+
+    with translated(f"Repairing stack {stack.name}"):
+        if broken:
+            unhealthy = {"mark_unhealthy": True, "resource_status_reason": "gone, noticed by provision cohort repair"}
+            raise_from_response(connection.orchestration.patch(f"{_path(stack)}/resources/{broken}", json=unhealthy))
+        body = {"timeout_mins": TIMEOUT_MINUTES, "disable_rollback": True}
+        raise_from_response(connection.orchestration.patch(_path(stack), json=body))
+
+
+def stack_resources(connection: "Connection", stack: Stack) -> dict[str, str]:
+    """How each resource of a stack stands, by its name in the template."""
+    return {each["resource_name"]: each["resource_status"] for each in _resources(connection, stack)}
+
+
+def stack_holds(connection: "Connection", stack: Stack) -> set[str]:
+    """The ids of what a stack made; nothing if it is gone by now."""
+    try:
+        return {each["physical_resource_id"] for each in _resources(connection, stack) if each["physical_resource_id"]}
+    except NotFoundError:
+        return set()
+
+
+def _resources(connection: "Connection", stack: Stack) -> Any:
+    return _read(connection, stack, "/resources")["resources"]
 
 
 def stack_outputs(connection: "Connection", stack: Stack) -> dict[str, str]:

@@ -1,15 +1,20 @@
-"""Reading cohort.toml: what its models cannot say of it."""
+"""Reading cohort.toml: what its models cannot say of it. And moving its last day."""
 
-from collections.abc import Iterator
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
 from provision.core.cohort import Cohort
 from provision.core.toml_file import parse_file
-from provision.core.toml_lines import Path
+from provision.core.toml_lines import Path, toml_lines
+from provision.errors import InvalidInputError
 
 # What the models know already and no launch does yet, each with what to write until then.
 NOT_YET = {("cloud", "tenancy", "project per student"): 'write "one project"'}
+
+_DAY = re.compile(r"""(\bend["']?\s*=\s*)\d{4}-\d\d-\d\d\b""")
 
 
 def parse_cohort(text: str, place: str) -> Cohort:
@@ -35,3 +40,39 @@ def _table(data: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _day(value: object) -> date | None:
     return value if isinstance(value, date) and not isinstance(value, datetime) else None
+
+
+def move_end(text: str, end: date) -> str:
+    """The cohort.toml `text` with another last day, and otherwise as the person wrote it.
+
+    Raises InvalidInputError where the day cannot be put there without writing the file anew.
+    """
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    body = text.removeprefix(mark)
+    wanted = _data(body)
+    _table(wanted, "cohort")["end"] = end
+    moved = _with_end(body, toml_lines(body), end)
+    try:
+        if _data(moved) == wanted:
+            return mark + moved
+    except tomllib.TOMLDecodeError:
+        pass
+    raise InvalidInputError(
+        "The last day cannot be changed without writing cohort.toml anew, which is yours.",
+        hint=f"Write it yourself, under [cohort]: end = {end}",
+    )
+
+
+def _data(text: str) -> dict[str, Any]:
+    return tomllib.loads(text.replace("\r\n", "\n"))
+
+
+def _with_end(text: str, places: Mapping[Path, int], end: date) -> str:
+    """With the day on the line where it is, or on one of its own behind the presentation's."""
+    lines = text.split("\n")
+    if place := places.get(("cohort", "end")):
+        lines[place - 1] = _DAY.sub(rf"\g<1>{end}", lines[place - 1], count=1)
+    else:
+        place = places[("cohort", "presentation")]
+        lines.insert(place, f"end = {end}" + ("\r" if lines[place - 1].endswith("\r") else ""))
+    return "\n".join(lines)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stack:
-    """A student's stack as one list call shows it. `created` is ISO 8601 in UTC, so that it sorts.
+    """A student's stack as one list call shows it. `created` and `updated` are ISO 8601 in UTC, so that they sort.
 
     `place` is the id of the shared stack that it uses, if it does. A shared stack is a Stack, too: its `student` is a
     label that no student has (see core/naming.py).
@@ -19,6 +19,7 @@ class Stack:
     reason: str
     created: str
     place: str = ""
+    updated: str = ""
 
     @property
     def complete(self) -> bool:

@@ -20,12 +20,13 @@ from provision.paths import data_path
 from provision.progress import Progress
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.deleting import Deletion, delete_all
-from provision.workflows.handouts import read_handouts, save_urls
+from provision.workflows.handouts import save_urls
 from provision.workflows.labels import keep_key, observe_cohort
 from provision.workflows.launch import PROVERS, Job, converge
 from provision.workflows.locking import hold
-from provision.workflows.machine import Reach, failed_stack, prove
+from provision.workflows.machine import failed_stack, prove, reach_of
 from provision.workflows.orders import Order
+from provision.workflows.power import asleep
 from provision.workflows.preflight import Ground, Wish, check_ground
 from provision.workflows.run import Run, summary
 from provision.workflows.shared import Task, ensure_shared, find_places
@@ -45,11 +46,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a student's machine stands now. `action` is what a launch would do about it."""
+    """How a student's machine stands now. `action` is what a launch would do about it.
+
+    `asleep` is Nova's word for how it sleeps, SUSPENDED or SHELVED, if it does.
+    """
 
     student: str
     action: Action
     outcome: Outcome | None
+    asleep: str = ""
 
 
 def plan(
@@ -112,10 +117,12 @@ def launch(
     progress: Progress,
     stages: tuple[probes.Stage, ...] | None = None,
     clock: Clock = REAL,
+    some: bool = False,
 ) -> tuple[Outcome, ...]:
     """Give each student a machine that is proved ready, or say why not. What is right already is only proved again.
 
-    `stages` are what is proved of each; without them, all.
+    `stages` are what is proved of each; without them, all. `some`: these are but some of the cohort's students, and the
+    machines of the others are not worth a word.
     """
     with hold(connection, order.cohort, "launch", clock, progress) as check:
         with progress.phase("Checking the cloud, the image, the flavor, the network and the quota"):
@@ -123,10 +130,10 @@ def launch(
         for finding in made.ground.warnings:
             progress.say(f"Warning: {finding.meaning}" + (f" {finding.fix}" if finding.fix else ""))
         for action in made.actions:
-            if isinstance(action, Leave):
+            if isinstance(action, Leave) and not some:
                 progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
         keep_key(order.labels, folder)
-        reach = _reach(order, folder, deadline, stages)
+        reach = reach_of(order, folder, deadline, stages)
         seats = ensure_shared(Task(connection, order, made.ground, deadline, clock), made.layout, progress)
         template = data_path("heat/student.yaml").read_text()
         job = Job(connection, order, made.ground, template, reach, seats, clock, check)
@@ -148,29 +155,27 @@ def _launch(job: Job, progress: Progress) -> tuple[Outcome, ...]:
     return tuple(run.outcomes[student.id] for student in job.order.students)
 
 
-def _reach(order: Order, folder: Path, deadline: float, stages: tuple[probes.Stage, ...] | None = None) -> Reach:
-    """How machines are reached, and what is proved of them: without `stages` all that their network lets through."""
-    open_ = probes.stages(ssh=order.shape.ssh_cidr is not None)
-    return Reach(folder, read_handouts(folder), deadline, open_ if stages is None else stages)
-
-
 def status(connection: "Connection", order: Order, *, folder: Path, deadline: float) -> tuple[Standing, ...]:
-    """How every student's machine stands, and every other of the cohort; those that stand are proved anew."""
+    """How every student's machine stands, and every other of the cohort; those that stand and are awake are proved."""
     stacks = observe_cohort(connection, order.cohort, order.labels)
     if not stacks:
         raise _no_cohort(order.cohort)
     actions = plan_cohort([student.id for student in order.students], stacks)
-    reach = _reach(order, folder, deadline)
+    reach = reach_of(order, folder, deadline)
     results: Results[Outcome] = SimpleQueue()
     crew = Crew(PROVERS, results)
-    kept = [action.stack for action in actions if isinstance(action, Keep)]
+    sleeping = asleep(connection, order, stacks)
+    kept = [action.stack for action in actions if isinstance(action, Keep) and action.student not in sleeping]
     for stack in kept:
         crew.begin(partial(prove, connection, stack, reach, lambda _stage: None))
     outcomes = {outcome.student: outcome for _ in kept if (outcome := next_result(results))}
     for action in actions:
         if isinstance(action, Replace):
             outcomes[action.student] = failed_stack(connection, action.stack)
-    standings = (Standing(action.student, action, outcomes.get(action.student)) for action in actions)
+    standings = (
+        Standing(action.student, action, outcomes.get(action.student), sleeping.get(action.student, ""))
+        for action in actions
+    )
     return (*standings, *_broken_networks(connection, order.cohort))
 
 
@@ -201,7 +206,7 @@ def delete(connection: "Connection", cohort: str, *, deadline: float, progress: 
     if left:
         raise CloudError(
             "\n".join([f"The stacks of {cohort} are gone, but these are left:", *(f"  {each}" for each in left)]),
-            hint="Something was attached to them by hand: detach it, delete them with the openstack client.",
+            hint="Detach what was attached to them by hand, and delete them: provision cohort gc COHORT",
         )
     return count
 

@@ -15,7 +15,9 @@ from provision.core.shape import gateway_ports
 from provision.errors import CloudError, NotFoundError, NotReadyError, ProvisionError
 from provision.guests.access import Access
 from provision.guests.probes import Stage, prove_ready
+from provision.guests.probes import stages as open_stages
 from provision.workflows.handouts import Handout, access_to, handout_file, read_handouts
+from provision.workflows.orders import Order
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -32,6 +34,12 @@ class Reach:
     handouts: dict[str, Handout]
     deadline: float
     stages: tuple[Stage, ...] | None = None
+
+
+def reach_of(order: Order, folder: Path, deadline: float, stages: tuple[Stage, ...] | None = None) -> Reach:
+    """How machines are reached, and what is proved of them: without `stages` all that their network lets through."""
+    open_ = open_stages(ssh=order.shape.ssh_cidr is not None)
+    return Reach(folder, read_handouts(folder), deadline, open_ if stages is None else stages)
 
 
 def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callable[[str], None]) -> Outcome:

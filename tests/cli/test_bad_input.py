@@ -161,11 +161,12 @@ def test_it_is_said_clearly(folder: Path, words: str, code: int, said: list[str]
 
 
 IMAGE = "inspect shrink convert upload build verify publish list show diff promote rollback share accept prune"
+COHORT_VERBS = "init check schema preflight plan launch status report repair suspend resume extend delete gc"
 
 
 def test_help_is_there_for_every_command(folder: Path) -> None:
     nouns = {"lab": "up status env logs exec down reset destroy", "image": IMAGE}
-    nouns |= {"cohort": "init check schema plan launch status delete", "ssh": "", "demo": ""}
+    nouns |= {"cohort": COHORT_VERBS, "ssh": "", "demo": ""}
     for noun, verbs in nouns.items():
         for verb in ["", *verbs.split()]:
             done = provision(folder, noun, *([verb] if verb else []), "--help")

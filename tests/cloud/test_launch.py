@@ -38,6 +38,7 @@ class Heat:
         self.http, self.fate, self.made = http, fate or {}, 0
         self.gateway = ""
         self.stacks: dict[str, dict[str, Any]] = {}
+        http.get(f"{NOVA}/servers/detail", json={"servers": []})
         http.get(f"{HEAT}/stacks", json=self.index)
         http.post(f"{HEAT}/stacks", json=self.create)
         http.delete(re.compile(f"{HEAT}/stacks/"), json=self.delete)

@@ -259,7 +259,8 @@ def test_what_is_left_of_a_cohort_is_named(cloud: Connection, http: rm.Mocker) -
         f"{NEUTRON}/v2.0/floatingips?description={tag}",
         json={"floatingips": [{"id": "f1", "floating_ip_address": "172.24.4.9"}]},
     )
-    assert observe_leftovers(cloud, tag) == ("server demo-26J-a", "router router-a", "floating IP 172.24.4.9")
+    found = tuple(map(str, observe_leftovers(cloud, tag)))
+    assert found == ("server demo-26J-a", "router router-a", "floating IP 172.24.4.9")
     asked = [call.url for call in http.request_history if "/v2.0/" in call.url]
     assert all("tags=provision%3Ddemo-26J" in url or "description=provision%3Ddemo-26J" in url for url in asked)
 

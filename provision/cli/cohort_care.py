@@ -1,0 +1,232 @@
+"""What is done with a class between its launch and its end: `provision cohort suspend`, `resume` and others."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.cli.options import cohort_cloud_option, handout_option
+from provision.cli.outcomes import print_outcomes, raise_failed
+from provision.cli.output import format_option, print_rows
+from provision.cli.progress import make_progress, progress_option
+from provision.core.outcome import Failed
+
+if TYPE_CHECKING:
+    from provision.core.drift import Repair
+    from provision.core.usage import Usage
+
+
+def _deadline(seconds: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option("--deadline", type=click.FloatRange(min=1), default=seconds, show_default=True,
+                        metavar="SECONDS", help="How long to wait for the cloud and for the machines.")  # fmt: skip
+
+
+@click.command(short_help="Lay every machine to sleep; what is on it stays.")
+@click.argument("cohort", metavar="COHORT")
+@cohort_cloud_option
+@handout_option
+@click.option("--shelve", is_flag=True, help="Free the compute nodes, too. Waking up takes longer, and needs room.")
+@_deadline(900)
+@progress_option
+@format_option
+def suspend(
+    cohort: str, cloud: str | None, folder: Path | None, shelve: bool, deadline: float, form: str, output: str
+) -> None:
+    """Lay every machine of COHORT to sleep, its gateways too. What is on them, and their addresses, stay.
+
+    A suspended machine's programs go on where they were. A shelved one boots again, and frees memory and vCPUs for
+    others meanwhile. Run it again at any time: what sleeps already is left alone.
+    """
+    from provision.cloud.connection import connect
+    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.power import suspend as lay
+
+    file = read_cohort(cohort, folder)
+    connection = connect(cloud or file.said.cloud.name)
+    outcomes = lay(connection, read_order(file), shelve=shelve, deadline=deadline, progress=make_progress(form))
+    rows = [
+        {"student": each.student, "state": "failed", "why": each.reason}
+        if isinstance(each, Failed)
+        else {"student": each.student, "state": each.state, "why": ""}
+        for each in outcomes
+    ]
+    print_rows(rows, output, columns=("student", "state", "why"))
+    raise_failed([each for each in outcomes if isinstance(each, Failed)], len(outcomes), "do not sleep")
+
+
+@click.command(short_help="Wake every machine, proved ready.")
+@click.argument("cohort", metavar="COHORT")
+@cohort_cloud_option
+@handout_option
+@_deadline(900)
+@progress_option
+@format_option
+def resume(cohort: str, cloud: str | None, folder: Path | None, deadline: float, form: str, output: str) -> None:
+    """Wake every machine of COHORT, suspended, shelved or stopped, and prove each ready again."""
+    from provision.cloud.connection import connect
+    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.power import resume as wake
+
+    file = read_cohort(cohort, folder)
+    connection = connect(cloud or file.said.cloud.name)
+    order = read_order(file)
+    print_outcomes(wake(connection, order, folder=file.folder, deadline=deadline, progress=make_progress(form)), output)
+
+
+@click.command(short_help="Heal what failed, got stuck or was changed by hand.")
+@click.argument("cohort", metavar="COHORT")
+@cohort_cloud_option
+@handout_option
+@click.option("--dry-run", is_flag=True, help="Say what is wrong and what would be done, and change nothing.")
+@click.option("--replace", is_flag=True, help="Make machines anew that cannot be saved: what is on them is lost.")
+@_deadline(900)
+@progress_option
+@format_option
+def repair(
+    cohort: str,
+    cloud: str | None,
+    folder: Path | None,
+    dry_run: bool,
+    replace: bool,
+    deadline: float,
+    form: str,
+    output: str,
+) -> None:
+    """Heal what is wrong with COHORT, and prove those machines ready; all others are left alone.
+
+    Stacks that failed or got stuck are made anew. Machines that stopped are started, floating IPs and rules that are
+    gone are put back, and rules are closed that cohort.toml does not open. Students' work stays, but for --replace.
+    """
+    from datetime import UTC
+
+    from provision.cloud.connection import connect
+    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.repair import With, find_repairs
+    from provision.workflows.repair import repair as heal
+
+    file = read_cohort(cohort, folder)
+    connection, order, machine = connect(cloud or file.said.cloud.name), read_order(file), file.said.machine
+    repairs = find_repairs(connection, order, datetime.now(UTC))
+    rows = [{"student": each.student, "repair": _cure(each, replace=replace), "why": each.why} for each in repairs]
+    if dry_run or not repairs:
+        print_rows(rows, output, columns=("student", "repair", "why"))
+        click.echo(f"{order.cohort}: {len(repairs) or 'nothing'} to repair.", err=True)
+        return
+    for row in rows:
+        click.echo(f"{row['student']}: {row['repair']}: {row['why']}", err=True)
+    network = file.said.network.external_network
+    terms = With(file.folder, deadline, replace, machine.image, machine.flavor, network)
+    print_outcomes(heal(connection, order, repairs, terms, make_progress(form)), output)
+
+
+def _cure(each: "Repair", *, replace: bool) -> str:
+    return "replace, if nothing is left of it" if each.loses and not replace else _CURES[each.cure]
+
+
+_CURES = {
+    "replace": "replace",
+    "start": "start",
+    "reboot": "reboot",
+    "address": "new floating IP",
+    "update": "have Heat complete it",
+    "open": "open",
+    "close": "close",
+    "remove": "remove",
+}
+
+
+@click.command(short_help="Say what the machines have used, and what the next class will need.")
+@click.argument("cohort", metavar="COHORT")
+@cohort_cloud_option
+@handout_option
+@click.option("--next", "students", type=click.IntRange(min=1), metavar="N",
+              help="The next class has N students.  [default: as many as this one]")  # fmt: skip
+@format_option
+def report(cohort: str, cloud: str | None, folder: Path | None, students: int | None, output: str) -> None:
+    """Say what each machine of COHORT has used since it was made, and what the next class will need.
+
+    Hours count from a machine's making, whether it slept or not. CSV has the machines alone.
+    """
+    from datetime import UTC
+
+    from provision.cloud.connection import connect
+    from provision.core.usage import total
+    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.report import report as ask
+
+    file = read_cohort(cohort, folder)
+    made = ask(connect(cloud or file.said.cloud.name), file, read_order(file), datetime.now(UTC), students)
+    rows = [_rounded(each) for each in made.used]
+    if output == "json":
+        needed = made.needed
+        click.echo(json.dumps({"machines": rows, "all": _rounded(total(made.used)), "next": needed}, indent=2))
+        return
+    if output == "csv":
+        print_rows(rows, output, columns=USED)
+        return
+    print_rows([*rows, _rounded(total(made.used))], output, columns=USED)
+    click.echo("\nThe next class needs:")
+    print_rows(
+        [{"what": what, "needed": needed} for what, needed in made.needed.items()], output, columns=("what", "needed")
+    )
+
+
+USED = ("student", "state", "flavor", "hours", "vcpu_hours", "memory_hours", "disk_hours", "floating_ips")
+
+
+def _rounded(used: "Usage") -> dict[str, object]:
+    return {name: round(value, 1) if isinstance(value, float) else value for name, value in asdict(used).items()}
+
+
+@click.command(short_help="Delete what bears a cohort's tag and is no stack's.")
+@click.argument("cohort", metavar="COHORT")
+@cohort_cloud_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_deadline(300)
+@progress_option
+def gc(cohort: str, cloud: str | None, yes: bool, deadline: float, form: str) -> None:
+    """Delete what bears COHORT's tag and belongs to no stack: what a broken cloud, or somebody by hand, left behind.
+
+    Shows what that is, and asks. Machines that stand are no part of it.
+    """
+    from provision.cloud.connection import connect
+    from provision.workflows.leftovers import delete_leftovers, find_leftovers
+    from provision.workflows.orders import read_cohort
+
+    file = read_cohort(cohort)
+    connection = connect(cloud or file.said.cloud.name)
+    found = find_leftovers(connection, file.cohort)
+    if not found:
+        click.echo(f"Nothing bears the tag of {file.cohort} without a stack.")
+        return
+    click.echo(f"These are no stack's, and are deleted ({len(found)}):", err=True)
+    for each in found:
+        click.echo(f"  {each}  {each.id}", err=True)
+    if not yes:
+        click.confirm("Delete them?", abort=True, err=True)
+    count = delete_leftovers(connection, file.cohort, found, deadline=deadline, progress=make_progress(form))
+    click.echo(f"{count} deleted.")
+
+
+@click.command(short_help="Move a cohort's last day.")
+@click.argument("cohort", metavar="COHORT")
+@click.argument("day", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]))
+def extend(cohort: str, day: datetime) -> None:
+    """Make DATE (such as 2027-06-30) the last day of COHORT, before which delete refuses.
+
+    It is written into cohort.toml, where all else stays as it is. No cloud is asked.
+    """
+    from provision.workflows.ending import extend as move
+    from provision.workflows.orders import read_cohort
+
+    file = read_cohort(cohort)
+    move(file, day.date())
+    before = file.said.cohort.end
+    click.echo(f"{file.cohort} is needed until {day.date()}" + (f", not {before}." if before else "."))
+
+
+CARE = (report, repair, suspend, resume, extend, gc)

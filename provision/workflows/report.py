@@ -1,0 +1,34 @@
+"""The story of what a cohort has used, and what the next one will need: a few list calls, and arithmetic."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from provision.core.plan import Stack
+from provision.core.usage import Usage, next_needs, usage
+from provision.workflows.observing import observe_all
+from provision.workflows.orders import CohortFile, Order
+
+if TYPE_CHECKING:
+    from provision.cloud.connection import Connection
+
+
+@dataclass(frozen=True)
+class Report:
+    """What each machine has used, and what the next cohort takes."""
+
+    used: tuple[Usage, ...]
+    needed: dict[str, int]
+
+
+def report(connection: "Connection", file: CohortFile, order: Order, now: datetime, students: int | None) -> Report:
+    """What a cohort has used, and what the next takes: of `students`, or of as many as are in the roster now."""
+    stacks, shared, parts = observe_all(connection, order)
+    said = file.said.cohort
+    count = len(order.students) if students is None else students
+    needed = next_needs(count, parts.servers, order.shape, (said.start, said.end))
+    return Report(usage(sorted(stacks, key=_student), parts, now) + usage(shared, parts, now), needed)
+
+
+def _student(stack: Stack) -> str:
+    return stack.student
