@@ -19,9 +19,6 @@ def check(cloud: Cloud, request: Request) -> Answer | None:
     name = request.body["stack_name"]
     if cloud.stacks_named(name):
         return refusal("heat", 409, f"The Stack ({name}) already exists.", "StackExists")
-    if len(cloud.stacks) >= cloud.setup.stack_limit:
-        words = f"You have reached the maximum stacks per tenant, {cloud.setup.stack_limit}. Please delete some stacks."
-        return refusal("heat", 403, words, "RequestLimitExceeded")
     return None
 
 
@@ -151,7 +148,10 @@ def _resource(request: Request, stack: Stack, path: str) -> dict[str, Any]:
 
 
 def _create(cloud: Cloud, request: Request) -> Answer:
-    body = request.body
+    body, most = request.body, cloud.setup.stack_limit
+    if len(cloud.stacks) + cloud.taken["stacks"] >= most:
+        words = f"You have reached the maximum stacks per tenant, {most}. Please delete some stacks."
+        return refusal("heat", 403, words, "RequestLimitExceeded")
     template, parameters, parts = cloud.parse(body)
     if wrong := _wrong(template, parameters):
         return refusal("heat", 400, wrong, "StackValidationFailed")
