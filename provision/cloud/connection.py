@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from provision import __version__
+from provision.clock import REAL, Clock
 from provision.core.diagnosis import explain
 from provision.errors import (
     AuthenticationError,
@@ -29,17 +31,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TIMEOUT = 60.0  # seconds without a byte, unless clouds.yaml says otherwise (api_timeout)
-POOL = 32  # connections kept open: one for each thread of a launch
 
 
-def connect(cloud: str | None) -> "Connection":
+def connect(cloud: str | None, clock: Clock = REAL) -> "Connection":
     """Sign in, now, to `cloud` (of clouds.yaml, or a running lab's) or to what OS_CLOUD or OS_* name."""
     from openstack.connection import Connection
 
     _hush()
     name = cloud or os.environ.get("OS_CLOUD")
     with translated(f"Signing in to {f'cloud {name!r}' if name else 'the cloud that OS_* name'}", signing_in=True):
-        region = _config(name).get_one(cloud=name)
+        region = _config(name, clock).get_one(cloud=name)
         region.config["api_timeout"] = region.config.get("api_timeout") or TIMEOUT
         connection = Connection(config=region)
         connection.session.get_token()  # not authorize(), which hides what went wrong
@@ -56,12 +57,12 @@ def _hush() -> None:
         logging.getLogger("keystoneauth.identity").setLevel(logging.ERROR)
 
 
-def _config(name: str | None) -> "OpenStackConfig":
+def _config(name: str | None, clock: Clock) -> "OpenStackConfig":
     """Where `name` is found: the person's own clouds.yaml first, then the lab's, which is never merged into it."""
     from openstack.config import OpenStackConfig
 
     options: dict[str, Any] = {
-        "session_constructor": _keystone_session,
+        "session_constructor": partial(_keystone_session, clock),
         "app_name": "provision",
         "app_version": __version__,
     }
@@ -84,30 +85,21 @@ def _config(name: str | None) -> "OpenStackConfig":
     raise NotFoundError(f"There is no cloud {name!r}. Clouds found: {known}.", hint=hint)
 
 
-def _keystone_session(**options: Any) -> Any:
+def _keystone_session(clock: Clock, **options: Any) -> Any:
     from keystoneauth1.session import Session
 
-    return Session(session=_http_session(), **options)
+    return Session(session=_http_session(clock), **options)
 
 
-def _http_session() -> "requests.Session":
-    """Reads are sent again when the cloud says that it is busy or the line drops; what changes something never is."""
+def _http_session(clock: Clock = REAL) -> "requests.Session":
     import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.util.retry import Retry
 
-    retry = Retry(
-        total=5,
-        connect=0,
-        backoff_factor=0.5,
-        status_forcelist=(429, 502, 503, 504),
-        allowed_methods=("GET", "HEAD"),
-        raise_on_status=False,
-    )
+    from provision.cloud.patience import PatientAdapter
+
     session = requests.Session()
-    session.hooks["response"] = [_note]
+    session.hooks["response"] = [_note, _lost_token]
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=POOL, max_retries=retry))
+        session.mount(scheme, PatientAdapter(clock))
     return session
 
 
@@ -115,6 +107,13 @@ def _note(response: "requests.Response", *_: Any, **__: Any) -> None:
     """What -v shows: neither headers nor bodies, for they hold tokens."""
     request, seconds = response.request, response.elapsed.total_seconds()
     log.debug("%s %s -> %d in %.2f s", request.method, request.url, response.status_code, seconds)
+
+
+def _lost_token(response: "requests.Response", *_: Any, **__: Any) -> None:
+    """Some services say 404 of a token that has ended. As a 401 it makes keystoneauth sign in once more, and go on."""
+    signed = response.status_code == 404 and "X-Auth-Token" in response.request.headers
+    if signed and re.search(_LOST, response.text[:2000], re.IGNORECASE | re.DOTALL):
+        response.status_code = 401
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ NO_HOST = 'Went to status ERROR due to "Message: No valid host was found. There 
             "Every compute node that tried",
         ),
         (401, "Authentication required", AuthenticationError, "token has ended"),
-        (404, "Failed to validate token", AuthenticationError, "token: it has ended"),
+        (404, "Failed to validate token", AuthenticationError, "its token has ended"),
         (403, "You are not authorized to use global_index.", CloudError, "role does not allow"),
         (404, "The Stack (x) could not be found.", NotFoundError, "does not exist"),
         (409, "Port is still in use.", CloudError, "in use, or exists"),
