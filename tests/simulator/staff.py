@@ -41,7 +41,7 @@ class Operator:
     deadline: float = DEADLINE
 
     def connect(self) -> "Connection":
-        return connect("campus")
+        return connect("campus", self.clock)
 
     def launch(self, students: int, connection: "Connection | None" = None) -> tuple[Outcome, ...]:
         return launch(

@@ -4,7 +4,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from heapq import heappop, heappush
@@ -17,7 +17,7 @@ from uuid import UUID
 from provision.clock import Clock
 
 from . import templates
-from .faults import Fate, Happening, Setup
+from .faults import Fate, Fault, Happening, Setup
 from .templates import Part
 
 PROJECT, USER = "b" * 32, "a" * 32
@@ -206,6 +206,12 @@ class Cloud:
         made = self.behind[address].made.values() if address in self.behind else ()
         servers = [self.things["servers"].get(each["id"], {}) for each in made if each["kind"] == "servers"]
         return any(each.get("status") == "ACTIVE" and each.get("serves", inf) <= self.clock.now() for each in servers)
+
+    def suffer(self, fault: Fault, seconds: float) -> None:
+        """Meet a fault from now on, and for so long."""
+        age = self.clock.now() - self.began
+        faults = (*self.setup.faults, replace(fault, begin=age, end=age + seconds))
+        self.setup = replace(self.setup, faults=faults)
 
     # What happens behind everybody's back
 

@@ -15,8 +15,8 @@ from .server import Simulator
 from .staff import Operator, doubles, failed, machines, orphans, ready
 
 
-def lacking(what: str, *, endless: bool = False) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=f"lacking: {what}", run=not endless)
+def lacking(what: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, reason=f"lacking: {what}")
 
 
 def test_a_stack_that_cannot_be_deleted_is_named_and_a_second_run_completes(
@@ -92,7 +92,7 @@ WEATHER = (
 )
 
 
-@lacking("a class comes through bad weather with nobody helping", endless=True)
+@lacking("a class comes through bad weather with nobody helping")
 def test_a_class_comes_through_bad_weather_with_nobody_helping(simulator: Simulator, operator: Operator) -> None:
     simulator.meet(Setup(latency=Latency(0.1, 0.5, spread=0.3), capacity=Capacity(), faults=WEATHER))
     assert len(ready(operator.launch(60))) == 60
