@@ -54,6 +54,18 @@ class CloudError(ProvisionError):
     """The cloud refused a call or did not answer it."""
 
 
+class BusyError(CloudError):
+    """The cloud did not do it, and asks for fewer calls: for `wait` seconds, if it says how long."""
+
+    def __init__(self, message: str, *, hint: str | None = None, wait: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.wait = wait
+
+
+class UnsureError(CloudError):
+    """A service of the cloud is in trouble, or gave no answer: whether it did what was asked, the next look shows."""
+
+
 class AuthenticationError(CloudError):
     """The cloud does not accept the credential."""
 

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 from provision import __version__
 from provision.clock import REAL, Clock
 from provision.core.diagnosis import explain
+from provision.core.retries import retry_after
 from provision.errors import (
     AuthenticationError,
+    BusyError,
     CapacityError,
     CloudError,
     InvalidInputError,
     NotFoundError,
     ProvisionError,
+    UnsureError,
 )
 from provision.paths import lab_clouds_file
 
@@ -144,8 +147,9 @@ _ANSWERS = (
     _Row((404,), "", NotFoundError, "It does not exist, or this project cannot see it."),
     _Row((409,), "", CloudError, "It is in use, or exists already."),
     _Row((400,), "", CloudError, "The cloud refuses the request as wrong."),
-    _Row((429,), "", CloudError, "The cloud asks for fewer calls.", _AGAIN),
-    _Row((), "", CloudError, "A service of the cloud is in trouble.", _AGAIN),
+    _Row((429,), "", BusyError, "The cloud asks for fewer calls.", _AGAIN),
+    _Row((503,), "", BusyError, "A service of the cloud is in trouble.", _AGAIN),
+    _Row((), "", UnsureError, "A service of the cloud is in trouble.", _AGAIN),
 )
 
 _TRUST = "With an application credential this is Heat's answer on many clouds: use a user with a password."
@@ -188,7 +192,11 @@ def _answer(exc: Exception, status: int, what: str, *, signing_in: bool) -> Prov
         if (not row.statuses or status in row.statuses) and re.search(row.words, said, re.IGNORECASE | re.DOTALL)
     )
     hint = _TRUST if status == 500 and _creates_stack(exc) else row.hint
-    return row.kind(f"{what} failed. {row.meaning} The cloud says: {said} (HTTP {status})", hint=hint)
+    message = f"{what} failed. {row.meaning} The cloud says: {said} (HTTP {status})"
+    if row.kind is BusyError:
+        headers = getattr(getattr(exc, "response", None), "headers", None) or {}
+        return BusyError(message, hint=hint, wait=retry_after(headers.get("Retry-After"), REAL.now()))
+    return row.kind(message, hint=hint)
 
 
 def _creates_stack(exc: Exception) -> bool:
@@ -212,11 +220,11 @@ def _silence(exc: Exception, what: str) -> ProvisionError:
     if isinstance(exc, keystone.SSLError | http.SSLError):
         return CloudError(f"{what} failed: its certificate is not trusted. {said}", hint="Set cacert in clouds.yaml.")
     if isinstance(exc, keystone.ConnectTimeout | http.Timeout):
-        return CloudError(f"{what} failed: no answer in time. {said}", hint="Is the address right, and the cloud up?")
+        return UnsureError(f"{what} failed: no answer in time. {said}", hint="Is the address right, and the cloud up?")
     if isinstance(exc, keystone.DiscoveryFailure):
         return CloudError(f"{what} failed: what answers there is not an identity service. {said}", hint=_ADDRESS)
     if isinstance(exc, keystone.ConnectFailure | http.ConnectionError):
-        return CloudError(
+        return UnsureError(
             f"{what} failed: nothing answers there. {said}",
             hint="Is the address in clouds.yaml right, and the cloud (for the lab: provision lab status) up?",
         )
@@ -224,4 +232,6 @@ def _silence(exc: Exception, what: str) -> ProvisionError:
         return CloudError(f"{what} failed: this cloud does not offer the service that it needs. {said}")
     if isinstance(exc, sdk.ConfigException | keystone.AuthPluginException | keystone.MissingRequiredOptions):
         return AuthenticationError(f"{what} failed: the credential is not complete. {said}", hint=_SIGN_IN)
+    if isinstance(exc, keystone.UnknownConnectionError | http.RequestException):
+        return UnsureError(f"{what} failed: the answer broke off, or is not the cloud's. {said}", hint=_AGAIN)
     return CloudError(f"{what} failed. {said}")

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 from socket import SocketIO, socket
 from typing import TYPE_CHECKING, Any
 
@@ -88,9 +89,10 @@ class PatientAdapter(HTTPAdapter):
                 wrong = _wrong(answer, whole=again and not stream)
             except requests.RequestException as exc:
                 answer, wrong = exc, self._hopeful(exc)
-            wait = pause(tries, self._asked_for(answer), random.random())  # noqa: S311  # spreads calls, hides nothing
+            asked_for = self._asked_for(answer)
+            wait = pause(tries, asked_for, random.random())  # noqa: S311  # spreads calls, hides nothing
             if not (again and wrong) or self.clock.now() + wait > end:
-                return _given(answer)
+                return _given(answer, asked_for)
             log.debug("%s %s: %s; again in %.1f s", request.method, request.url, wrong, wait)
             self.clock.sleep(wait)
 
@@ -116,9 +118,12 @@ def _wrong(answer: requests.Response, *, whole: bool) -> str:
     return ""
 
 
-def _given(answer: requests.Response | requests.RequestException) -> requests.Response:
+def _given(answer: requests.Response | requests.RequestException, asked_for: float | None) -> requests.Response:
+    """The answer, or the error raised. A Retry-After is in seconds from here on: who reads it knows no clock."""
     if isinstance(answer, requests.RequestException):
         raise answer
+    if asked_for is not None:
+        answer.headers["Retry-After"] = str(ceil(asked_for))
     return answer
 
 

@@ -19,8 +19,10 @@ CREEP = 1.1  # and then in small steps
 UNSEEN = 96  # stacks open at once, before the first is complete
 ROOM, FEWEST = 1.25, 4  # then: times what is open at this pace if none waits for another, and some more
 PROMPT, LATE = 1.2, 1.5  # times the shortest that a stack took
-SEEN = 5.0  # and seconds more, twice as many for what is late: a list call must see it
+SEEN = 5.0  # and seconds more, twice as many for what is late
 MEMORY = 1 / 8  # the weight of the last answer
+LOOK, LONGEST_LOOK = 3.0, 45.0  # seconds between two looks at all stacks
+BEGINNING, OFTEN = 120.0, 12.0  # for so many seconds, and in trouble, we look at least that often
 HAIR = 1e-9  # of a token: what rounding takes is not waited for
 PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds, doubled with every refusal in a row
 
@@ -72,10 +74,12 @@ class Pace:
     """What we believe a cloud bears: `bucket.rate` creates a second, at which `well` went well.
 
     `shortest` seconds is the least that a stack took, `trouble` the share of the last answers that were bad, `ceiling`
-    the pace that was too much at `cut_at`.
+    the pace that was too much at `cut_at`. Stacks are looked at every `look` seconds: those that are complete and not
+    seen yet count as open.
     """
 
     bucket: Bucket
+    look: float = LOOK
     well: int = 0
     shortest: float = inf
     trouble: float = 0.0
@@ -94,7 +98,7 @@ class Pace:
         """How many stacks may be asked for and not complete."""
         if self.shortest == inf:
             return UNSEEN
-        return FEWEST + round(ROOM * self.rate * (self.shortest + SEEN))
+        return FEWEST + round(ROOM * self.rate * (self.shortest + max(SEEN, self.look / 2)))
 
 
 def start_pace(now: float, rate: float = START) -> Pace:
@@ -127,15 +131,13 @@ def was_taken(pace: Pace) -> Pace:
 
 
 def went_well(pace: Pace, asked: Asked, now: float) -> Pace:
-    """The stack of a create is complete; one that took long says that others wait before it."""
+    """A stack is complete, since some time after the look before; one that took long says that others wait for it."""
     took = now - asked.at
     pace = replace(pace, shortest=min(pace.shortest, took))
-    late = took > LATE * pace.shortest + 2 * SEEN
-    prompt = took <= PROMPT * pace.shortest + SEEN
-    pace = _judged(pace, asked, now, bad=late)
-    return (
-        _proved(pace, now) if prompt and asked.paced and pace.cut_at <= asked.at and pace.rate <= asked.pace else pace
-    )
+    likely = took - pace.look / 2
+    pace = _judged(pace, asked, now, bad=likely > LATE * pace.shortest + SEEN)
+    of_this_pace = asked.paced and asked.pace >= pace.rate and asked.at >= pace.cut_at
+    return _proved(pace, now) if of_this_pace and likely <= PROMPT * pace.shortest else pace
 
 
 def _proved(pace: Pace, now: float) -> Pace:
@@ -162,6 +164,17 @@ def was_refused(pace: Pace, asked: Asked, now: float, wait: float | None, jitter
     own = min(LONGEST_PAUSE, PAUSE * 2.0**refusals) * (1 + jitter) / 2 if again else 0.0
     paused = max(pace.paused_until, now + max(own, wait or 0.0))
     return replace(_judged(pace, asked, now, bad=True), paused_until=paused, refusals=refusals)
+
+
+def look_again(pace: Pace, waiting: int, total: int, age: float) -> Pace:
+    """The pace with the seconds until the next look: seldom, for each look costs a call, but often towards the end.
+
+    `waiting` of `total` creates are still to be asked for; the launch is `age` seconds old. Few are looked at often.
+    """
+    left = waiting / pace.rate + (pace.shortest if pace.shortest < inf else age)
+    shortest = max(LOOK, age / 100)
+    longest = OFTEN if age < BEGINNING or pace.trouble > 0.2 else min(LONGEST_LOOK, pace.shortest / 2)
+    return replace(pace, look=max(shortest, min(longest, left / 5, total / 20)))
 
 
 def _judged(pace: Pace, asked: Asked, now: float, *, bad: bool) -> Pace:

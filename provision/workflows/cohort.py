@@ -20,12 +20,16 @@ from provision.progress import Progress
 from provision.workflows.courses import Order
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import read_handouts, save_urls
-from provision.workflows.launch import GRACE, POLL, PROVERS, SUBMITTERS, Job, Run, converge, summary
+from provision.workflows.launch import PROVERS, Job, converge
 from provision.workflows.machine import Reach, failed_stack, prove
 from provision.workflows.preflight import Ground, check_ground
+from provision.workflows.run import GRACE, Run, summary
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
+
+DELETERS = 8
+POLL = 3.0  # seconds between two list calls
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def _delete_all(
 ) -> int:
     """Ask for the end of every stack, once each, and wait until the list is empty."""
     results: Results[tuple[Stack, ProvisionError | None]] = SimpleQueue()
-    crew = Crew(SUBMITTERS, results, clock)
+    crew = Crew(DELETERS, results, clock)
     asked: dict[str, float] = {}
     refused: dict[str, str] = {}
     end = clock.now() + deadline

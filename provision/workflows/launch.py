@@ -1,33 +1,35 @@
 """The loop that gives every student a machine: observe all stacks by one call, plan, act, until none is open."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
-from queue import SimpleQueue
+from math import inf
 from typing import TYPE_CHECKING
 
 from provision.clock import REAL, Clock
-from provision.cloud.stacks import StackExistsError, create_stack, delete_stack, observe_stacks
+from provision.cloud.patience import patient
+from provision.cloud.stacks import create_stack, delete_stack, observe_stacks
 from provision.core.naming import cohort_tag, server_name, stack_name, student_tag
-from provision.core.outcome import Failed, Outcome
+from provision.core.outcome import Failed
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Stack, Wait, plan_cohort
 from provision.core.roster import Student
 from provision.errors import AuthenticationError, CloudError, ProvisionError
 from provision.guests.credentials import jupyter_hash
 from provision.progress import Phase, Progress
+from provision.workflows import submitting
+from provision.workflows.answers import remake, take_in_answer
 from provision.workflows.courses import Order
-from provision.workflows.crew import Crew, Results, next_result
+from provision.workflows.crew import Crew, next_result
 from provision.workflows.handouts import Handout, ensure_handouts, public_key_file
 from provision.workflows.machine import Reach, failed_stack, prove, stuck_stack
 from provision.workflows.preflight import Ground
+from provision.workflows.run import GRACE, Answered, Result, Run, Seen, Why, tell
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
 
-SUBMITTERS, PROVERS = 8, 16
-POLL = 3.0  # seconds between two list calls
+PROVERS = 16
 PATIENCE = 360.0  # seconds for which the list call may fail before the run gives up
-GRACE = 10.0  # seconds after which an old state is no longer mistaken for the new request's
+BLIND = 30.0  # seconds that a list call may take before nothing more is asked for
 
 
 @dataclass(frozen=True)
@@ -48,80 +50,96 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Done:
-    """A request was answered. `exists` says that Heat has a stack of the name already."""
-
-    student: str
-    exists: bool = False
-
-
-@dataclass
-class Run:
-    """Who works, what was begun (by student and step, at which time), and how it ended for whom."""
-
-    results: Results[Outcome | Done] = field(default_factory=SimpleQueue)
-    begun: dict[tuple[str, str], float] = field(default_factory=dict)
-    stages: dict[str, str] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=set)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    pending: int = 0
-    told: str = ""
-    clock: Clock = REAL
-
-    def begin(self, crew: Crew[Outcome | Done], task: Callable[[], Outcome | Done]) -> None:
-        """Give a task to a crew; `pending` counts those that have not returned."""
-        self.pending += 1
-        crew.begin(task)
-
-    def first(self, student: str, step: str) -> bool:
-        """Whether `step` is begun for the student only now: each is, once a run."""
-        if (student, step) in self.begun:
-            return False
-        self.begun[student, step] = self.clock.now()
-        return True
-
-    def age(self, student: str, step: str) -> float:
-        """Seconds since the step began; 0 if it did not."""
-        now = self.clock.now()
-        return now - self.begun.get((student, step), now)
-
-
-@dataclass(frozen=True)
 class Crews:
-    """Those who ask the cloud, and those who wait for machines."""
+    """Those who ask the cloud, those who wait for machines, and the one who looks at all stacks."""
 
-    submit: Crew[Outcome | Done]
-    prove: Crew[Outcome | Done]
+    submit: Crew[Result]
+    prove: Crew[Result]
+    look: Crew[Result]
 
 
 def converge(job: Job, run: Run, phase: Phase, progress: Progress) -> None:
     """Act until `run.outcomes` has an outcome for every student."""
-    crews = Crews(Crew(SUBMITTERS, run.results, job.clock), Crew(PROVERS, run.results, job.clock))
-    answered = run.clock.now()
-    while run.pending or len(run.outcomes) < len(job.students):
-        stacks = _observe(job, run, silent=run.clock.now() - answered)
-        if stacks is not None:
-            answered = run.clock.now()
-            actions = plan_cohort(job.students, stacks)
-            _prepare_handouts(job, actions)
-            for action in actions:
-                if isinstance(action, Remove) or action.student not in run.outcomes:
-                    _act(job, run, crews, action)
-        _collect(run, len(job.students), phase, progress)
+    crews = Crews(*(Crew(size, run.results, job.clock) for size in (submitting.SUBMITTERS, PROVERS, 1)))
+    with patient(job.connection):
+        while run.pending or len(run.outcomes) < len(job.students):
+            _look(job, run, crews)
+            _submit(job, run, crews)
+            tell(run, len(job.students), phase)
+            if (result := next_result(run.results, _idle(run), run.clock)) is not None:
+                run.pending -= 1
+                _take_in(job, run, crews, result, progress)
 
 
-def _observe(job: Job, run: Run, *, silent: float) -> tuple[Stack, ...] | None:
-    """The cohort's stacks; None when nobody waits for one, or the cloud does not answer for the moment."""
-    if all(student in run.outcomes or (student, "prove") in run.begun for student in job.students):
-        return None
+def _idle(run: Run) -> float:
+    """Seconds until something is to be done even if nothing comes back."""
+    now = run.clock.now()
+    look = run.due - now if run.looking is None else inf
+    submit = inf if _is_blind(run) else submitting.wait_for_next(run.line, now)
+    return max(0.0, min(look, submit, 60.0))
+
+
+def _is_blind(run: Run) -> bool:
+    """Whether the cloud has not said for a while what is there."""
+    return run.looking is not None and run.clock.now() - run.looking > BLIND
+
+
+def _look(job: Job, run: Run, crews: Crews) -> None:
+    """List all stacks when it is time, in a thread of its own: what else comes back need not wait for it."""
+    now = run.clock.now()
+    if run.looking is not None or now < run.due:
+        return
+    if all(name in run.outcomes or (name, "prove") in run.begun for name in job.students):
+        run.due = inf  # nobody waits for a stack any more
+        return
+    run.looking = now
+    run.begin(crews.look, partial(_list, job, now))
+
+
+def _list(job: Job, now: float) -> Seen:
     try:
-        return observe_stacks(job.connection, cohort_tag(job.order.cohort))
+        return Seen(now, observe_stacks(job.connection, cohort_tag(job.order.cohort)))
     except AuthenticationError:
-        raise
-    except CloudError:
-        if silent > PATIENCE:
-            raise
-        return None
+        raise  # a new token was asked for already: the credential is refused for good
+    except CloudError as exc:
+        return Seen(now, error=exc)
+
+
+def _submit(job: Job, run: Run, crews: Crews) -> None:
+    """Ask for as many as the cloud bears now."""
+    while not _is_blind(run) and submitting.wait_for_next(run.line, run.clock.now()) <= 0:
+        student = job.students[submitting.ask_next(run.line, run.clock.now())]
+        run.begin(crews.submit, partial(_create, job, student))
+
+
+def _take_in(job: Job, run: Run, crews: Crews, result: Result, progress: Progress) -> None:
+    match result:
+        case Seen():
+            _take_in_stacks(job, run, crews, result, progress)
+        case Answered():
+            take_in_answer(run, result, progress)
+        case Why(failed=failed) if result.stuck or not remake(run, failed):
+            run.end(failed, progress)
+        case Why():
+            pass
+        case _:
+            run.end(result, progress)
+
+
+def _take_in_stacks(job: Job, run: Run, crews: Crews, seen: Seen, progress: Progress) -> None:
+    """Plan and act on what is there; an error is borne for a while."""
+    run.looking, now = None, run.clock.now()
+    run.due = now + submitting.look_again(run.line, len(job.students), now - run.began)
+    if seen.error:
+        if now - run.seen > PATIENCE:
+            raise seen.error
+        return
+    run.seen = seen.at
+    actions = plan_cohort(job.students, seen.stacks)
+    _prepare_handouts(job, actions)
+    for action in actions:
+        if isinstance(action, Remove) or action.student not in run.outcomes:
+            _act(job, run, crews, action, progress)
 
 
 def _prepare_handouts(job: Job, actions: tuple[Action, ...]) -> None:
@@ -133,40 +151,42 @@ def _prepare_handouts(job: Job, actions: tuple[Action, ...]) -> None:
         known.update(ensure_handouts(job.reach.folder, new, user, scheme))
 
 
-def _act(job: Job, run: Run, crews: Crews, action: Action) -> None:
+def _act(job: Job, run: Run, crews: Crews, action: Action, progress: Progress) -> None:
     name = action.student
     match action:
         case Create():
-            if run.first(name, "create"):
-                run.begin(crews.submit, lambda: _create(job, job.students[name]))
-            elif name in run.taken:
-                run.outcomes[name] = _foreign(job, name)
+            if name in run.taken and run.taken[name] < run.seen:
+                run.end(_foreign(job, name), progress)
+            elif run.first(name, "create"):
+                run.line.waiting.append(name)
             else:
-                _missing(job, run, name)
+                _missing(job, run, name, progress)
         case Replace(stack=stack):
             _replace(job, run, crews, stack)
         case Wait(stack=stack):
             _wait(job, run, crews, stack, f"its stack is still {stack.status}")
         case Keep(stack=stack):
+            submitting.complete(run.line, name, run.seen)
             if run.first(name, "prove"):
-                note = partial(_note, run, name)
+                run.stages[name] = "network"
+                note = partial(run.stages.__setitem__, name)
                 run.begin(crews.prove, lambda: prove(job.connection, stack, job.reach, note))
         case Remove(stack=stack):
             if run.first(name, f"remove {stack.id}"):
-                run.begin(crews.submit, lambda: _delete(job, stack))
+                run.begin(crews.submit, partial(_delete, job, stack, f"remove {stack.id}"))
         case Leave():
             pass
 
 
 def _replace(job: Job, run: Run, crews: Crews, stack: Stack) -> None:
-    """A stack that failed before this run is deleted; one that fails in it, or cannot be deleted, is an outcome."""
+    """A stack that failed before this run is deleted; of one that fails in it, or cannot be deleted, is asked why."""
     name = stack.student
     stuck = stack.status == "DELETE_FAILED" and run.age(name, "delete") > GRACE
     if stuck or (name, "create") in run.begun:
         if run.first(name, "ask why"):
-            run.begin(crews.submit, lambda: failed_stack(job.connection, stack))
+            run.begin(crews.submit, lambda: Why(failed_stack(job.connection, stack), stuck))
     elif stack.status != "DELETE_IN_PROGRESS" and run.first(name, "delete"):
-        run.begin(crews.submit, lambda: _delete(job, stack))
+        run.begin(crews.submit, partial(_delete, job, stack, "delete"))
     else:
         _wait(job, run, crews, stack, f"its old stack is still {stack.status}")
 
@@ -180,11 +200,13 @@ def _wait(job: Job, run: Run, crews: Crews, stack: Stack, words: str) -> None:
         run.begin(crews.submit, lambda: stuck_stack(job.connection, stack, late))
 
 
-def _missing(job: Job, run: Run, name: str) -> None:
-    if run.age(name, "create") > job.reach.deadline:
+def _missing(job: Job, run: Run, name: str, progress: Progress) -> None:
+    """A create was taken, and its stack is not listed."""
+    asked = run.line.open.get(name)
+    if asked and run.clock.now() - asked.at > job.reach.deadline:
         hint = f"Look for it with: openstack stack list --tags {student_tag(name)}"
         words = f"its stack does not appear within {job.reach.deadline:.0f} s"
-        run.outcomes[name] = Failed(name, "stack", words, hint)
+        run.end(Failed(name, "stack", words, hint), progress)
 
 
 def _foreign(job: Job, name: str) -> Failed:
@@ -197,7 +219,7 @@ def _foreign(job: Job, name: str) -> Failed:
     )
 
 
-def _create(job: Job, student: Student) -> Outcome | Done:
+def _create(job: Job, student: Student) -> Answered:
     cohort, handout = job.order.cohort, job.reach.handouts[student.id]
     try:
         create_stack(
@@ -208,11 +230,9 @@ def _create(job: Job, student: Student) -> Outcome | Done:
             cohort_tag(cohort),
             student_tag(student.id),
         )
-    except StackExistsError:
-        return Done(student.id, exists=True)
     except ProvisionError as exc:
-        return Failed(student.id, "create", exc.message, exc.hint or "")
-    return Done(student.id)
+        return Answered(student.id, "create", exc)
+    return Answered(student.id, "create")
 
 
 def stack_parameters(job: Job, student: Student, handout: Handout) -> dict[str, str]:
@@ -231,55 +251,9 @@ def stack_parameters(job: Job, student: Student, handout: Handout) -> dict[str, 
     }
 
 
-def _delete(job: Job, stack: Stack) -> Outcome | Done:
+def _delete(job: Job, stack: Stack, step: str) -> Answered:
     try:
         delete_stack(job.connection, stack)
     except ProvisionError as exc:
-        return Failed(stack.student, "delete", exc.message, exc.hint or "")
-    return Done(stack.student)
-
-
-def _note(run: Run, student: str, stage: str) -> None:
-    run.stages[student] = stage
-
-
-def _collect(run: Run, total: int, phase: Phase, progress: Progress) -> None:
-    """Take in what the threads return until the next list call is due, or everything is known."""
-    due = run.clock.now() + POLL
-    while (left := due - run.clock.now()) > 0 and (run.pending or len(run.outcomes) < total):
-        _tell(run, total, phase)
-        result = next_result(run.results, left, run.clock)
-        run.pending -= result is not None
-        if isinstance(result, Done):
-            if result.exists:
-                run.taken.add(result.student)
-        elif result is not None:
-            run.outcomes[result.student] = result
-            progress.say(announce(result))
-
-
-def _tell(run: Run, total: int, phase: Phase) -> None:
-    words = summary(run, total)
-    if words != run.told:
-        phase.note(words)
-        run.told = words
-
-
-def announce(outcome: Outcome) -> str:
-    """One line on how it ended for a student."""
-    if isinstance(outcome, Failed):
-        return f"{outcome.student}: failed at {outcome.stage}: {outcome.reason}"
-    return f"{outcome.student}: ready at {outcome.url}"
-
-
-def summary(run: Run, total: int) -> str:
-    """How far the run is, in a few words."""
-    failed = sum(isinstance(outcome, Failed) for outcome in run.outcomes.values())
-    proving = [student for student, step in run.begun if step == "prove" and student not in run.outcomes]
-    stages = [run.stages.get(student, "network") for student in proving]
-    waiting = total - len(run.outcomes) - len(stages)
-    parts = [f"{len(run.outcomes) - failed} of {total} ready"]
-    parts += [f"{waiting} being made"] if waiting else []
-    parts += [f"{stages.count(stage)} at {stage}" for stage in dict.fromkeys(sorted(stages))]
-    parts += [f"{failed} failed"] if failed else []
-    return ", ".join(parts)
+        return Answered(stack.student, step, exc)
+    return Answered(stack.student, step)

@@ -18,11 +18,13 @@ from provision.cloud.identity import Caller, whoami
 from provision.cloud.stacks import create_stack, observe_stacks
 from provision.errors import (
     AuthenticationError,
+    BusyError,
     CapacityError,
     CloudError,
     InvalidInputError,
     NotFoundError,
     ProvisionError,
+    UnsureError,
 )
 
 from .conftest import HEAT, KEYSTONE, token
@@ -49,9 +51,9 @@ def test_signing_in_tells_who_we_are(cloud: Connection) -> None:
          AuthenticationError, "does not know the token"),
         ({"status_code": 404, "text": "<html><h1>Not Found</h1></html>"},
          AuthenticationError, "What answers there is not an identity service"),
-        ({"status_code": 503, "text": "Service Unavailable"}, CloudError, "in trouble"),
-        ({"exc": requests.exceptions.ConnectTimeout}, CloudError, "no answer in time"),
-        ({"exc": requests.exceptions.ConnectionError("[Errno 111] Connection refused")}, CloudError, "nothing answers"),
+        ({"status_code": 503, "text": "Service Unavailable"}, BusyError, "in trouble"),
+        ({"exc": requests.exceptions.ConnectTimeout}, UnsureError, "no answer in time"),
+        ({"exc": requests.exceptions.ConnectionError("[Errno 111] Connection refused")}, UnsureError, "nothing answers"),
         ({"exc": requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED")}, CloudError, "certificate is not trusted"),
     ],
 )  # fmt: skip
@@ -137,11 +139,11 @@ NO_HOST = 'Went to status ERROR due to "Message: No valid host was found. There 
         (404, "The Stack (x) could not be found.", NotFoundError, "does not exist"),
         (409, "Port is still in use.", CloudError, "in use, or exists"),
         (400, "ERROR: The Parameter (nope) was not defined in template.", CloudError, "refuses the request as wrong"),
-        (429, "Too many requests", CloudError, "fewer calls"),
-        (500, "Internal Server Error", CloudError, "in trouble"),
-        (502, "Bad Gateway", CloudError, "in trouble"),
-        (503, "Service Unavailable", CloudError, "in trouble"),
-        (504, "Gateway Timeout", CloudError, "in trouble"),
+        (429, "Too many requests", BusyError, "fewer calls"),
+        (500, "Internal Server Error", UnsureError, "in trouble"),
+        (502, "Bad Gateway", UnsureError, "in trouble"),
+        (503, "Service Unavailable", BusyError, "in trouble"),
+        (504, "Gateway Timeout", UnsureError, "in trouble"),
     ],
 )
 def test_every_answer_becomes_one_error(

@@ -11,6 +11,7 @@ from provision.core.pacing import (
     Asked,
     Pace,
     ask,
+    look_again,
     start_pace,
     wait_to_ask,
     was_refused,
@@ -19,7 +20,7 @@ from provision.core.pacing import (
     went_well,
 )
 
-POLL = 5.0  # seconds between two looks at what is complete
+POLL = 5.0  # seconds between two looks at what is complete, of a client with a fixed window
 TOO_LONG = 2500.0
 SPAN = 10.0  # seconds over which a cloud counts its load
 
@@ -94,6 +95,12 @@ class Client:
         elif not taken:
             self.paused = now + 1 + self.dice.random()
 
+    def look_again(self, waiting: int, now: float) -> float:
+        if not self.pace:
+            return POLL
+        self.pace = look_again(self.pace, waiting, 1000, now)
+        return self.pace.look
+
     def seen(self, asked: Asked, now: float, *, good: bool) -> None:
         if self.pace:
             self.pace = (went_well if good else went_badly)(self.pace, asked, now)
@@ -106,6 +113,7 @@ class Launch:
     seconds: float = 0.0
     creates: int = 0
     failed: int = 0
+    looks: int = 0
 
 
 def launch(shape: Shape, students: int, client: Client) -> Launch:
@@ -136,7 +144,8 @@ def launch(shape: Shape, students: int, client: Client) -> Launch:
             _, _, asked, good = heappop(making)
             client.seen(asked, now, good=good)
             running, ready, left, run.failed = running - 1, ready + good, left + (not good), run.failed + (not good)
-        heappush(events, (now + POLL, next(number), None, None, False))
+        heappush(events, (now + client.look_again(left, now), next(number), None, None, False))
+        run.looks += 1
     run.seconds = now if ready == students else inf
     return run
 
