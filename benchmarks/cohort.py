@@ -17,13 +17,13 @@ from math import inf
 from pathlib import Path
 from time import monotonic, sleep
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from measure import MIB, Measured, measure
 from report import table
 
 from provision.clock import REAL, Clock
+from provision.workflows import preflight
 from provision.workflows.cohort import plan
 from tests.simulator import world
 from tests.simulator.clock import VirtualClock
@@ -31,6 +31,8 @@ from tests.simulator.faults import LISTED_STACKS, NEW_STACK, Build, Capacity, La
 from tests.simulator.server import Simulator, simulator_on_a_socket
 from tests.simulator.staff import Operator, doubles, ready
 
+ROOT = Path(__file__).resolve().parents[1]
+preflight.STACK_LIMIT = 10**6  # the simulated Heat has a higher one than most, which nobody can ask for
 BUILD = Build(create=60, delete=15, boot=90)
 DISCOVERY = r"^GET /(identity|glance|nova|neutron|heat)(/v[\d.]+)?/?( |$)|/auth/tokens"
 

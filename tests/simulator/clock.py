@@ -72,11 +72,11 @@ class VirtualClock:
     def sleep(self, seconds: float) -> None:
         """Wait, which takes no time."""
         if seconds > 0:
-            self._wait(_Waiter(self._now + seconds))
+            self._wait(_Waiter(self._after(seconds)))
 
     def take(self, queue: SimpleQueue[T], seconds: float | None = None) -> T | None:
         """The next of a queue, or None after `seconds`."""
-        end = inf if seconds is None else self._now + max(0.0, seconds)
+        end = inf if seconds is None else self._after(seconds)
         while True:
             try:
                 return queue.get_nowait()
@@ -84,6 +84,11 @@ class VirtualClock:
                 if self._now >= end:
                     return None
             self._wait(_Waiter(end, queue))
+
+    def _after(self, seconds: float) -> float:
+        # A number as large as the seconds since 1970 does not change when a nanosecond is added to it: whoever waits
+        # that long in a loop would do so for ever.
+        return self._now + max(seconds, 1e-6) if seconds > 0 else self._now
 
     def start(self, work: Callable[[], None]) -> None:
         """Do `work` in a daemon thread that this clock counts."""

@@ -33,6 +33,8 @@ def test_time_passes_when_everybody_waits() -> None:
     assert clock.now() == begun + AGES + 5
     clock.sleep(-1)
     assert clock.now() == begun + AGES + 5
+    clock.sleep(1e-9)
+    assert clock.now() > begun + AGES + 5  # or a loop that waits for a moment would never see it
 
 
 def test_nothing_waits_for_ever_unseen() -> None:
