@@ -55,7 +55,8 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def tell(case: Case, simulator: Simulator, operator: Operator) -> Told:
-    assert ready(operator.launch(len(OLD))) == [*OLD]
+    calm = operator.connect()
+    assert ready(operator.launch(len(OLD), calm)) == [*OLD]
     had = machines(simulator)
     error: ProvisionError | None = None
     outcomes: tuple[Outcome, ...] = ()
@@ -67,7 +68,7 @@ def tell(case: Case, simulator: Simulator, operator: Operator) -> Told:
     good = had | {name: made for name, made in machines(simulator).items() if name[-5:] in ready(outcomes)}
     first = Left(doubles(simulator), orphans(simulator))
     simulator.meet(Setup())
-    again = ready(operator.launch(len(ALL)))
+    again = ready(operator.launch(len(ALL), calm))
     second = Left(doubles(simulator), orphans(simulator))
     kept = {name: made for name, made in machines(simulator).items() if name in good}
     return Told(case, failed(outcomes), error, good, first, again, second, kept)
