@@ -1,4 +1,4 @@
-"""`provision cohort`: a class of machines, from a roster to a table of those that are ready."""
+"""`provision cohort`: a class of machines, from a cohort.toml to a table of those that are ready."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
-from provision.cli.options import cloud_option, handout_option, roster_type
+from provision.cli.cohort_file import FILES
+from provision.cli.options import cohort_cloud_option, handout_option, roster_type
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
+from provision.core.naming import STUDENT_ID
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Wait
 from provision.errors import StudentsFailedError
@@ -18,26 +20,28 @@ PROVE_AGAIN = 60.0  # seconds that a machine which once was ready gets to prove 
 
 @click.group()
 def cohort() -> None:
-    """Launch a class from a roster, watch it, take it down."""
+    """Launch a class from its cohort.toml, watch it, take it down."""
+
+
+for command in FILES:
+    cohort.add_command(command)
 
 
 def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
-    """A verb on COURSE (its name, or its course.toml) and PRESENTATION (such as 26J)."""
+    """A verb on COHORT, the path of a cohort.toml or of the folder that holds it."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
-        for wrap in (cloud_option, click.argument("presentation"), click.argument("course")):
+        for wrap in (cohort_cloud_option, handout_option, click.argument("cohort", metavar="COHORT")):
             function = wrap(function)
         return cohort.command(name)(function)
 
     return decorate
 
 
-_roster = click.option("--roster", type=roster_type, required=True, help="CSV with id,name,email and perhaps ssh_keys.")
-_image = click.option(
-    "--image", metavar="IMAGE", help="An id, a name, or a build: tm351-26J:3.  [default: the current build]"
-)
-_flavor = click.option("--flavor", metavar="NAME", help="The flavor.  [default: the smallest that fits]")
-_network = click.option("--external-network", "network", metavar="NAME", help="Where public addresses come from.")
+_roster = click.option("--roster", type=roster_type, help="Other students than those of cohort.toml's roster.")
+_image = click.option("--image", metavar="IMAGE", help="Another image than cohort.toml's: an id, a name, or a build.")
+_flavor = click.option("--flavor", metavar="NAME", help="Another flavor than cohort.toml's.")
+_network = click.option("--external-network", "network", metavar="NAME", help="Another than cohort.toml's.")
 
 
 @_command("plan")
@@ -47,10 +51,10 @@ _network = click.option("--external-network", "network", metavar="NAME", help="W
 @_network
 @format_option
 def plan_command(
-    course: str,
-    presentation: str,
+    cohort: str,
     cloud: str | None,
-    roster: Path,
+    folder: Path | None,
+    roster: Path | None,
     image: str | None,
     flavor: str | None,
     network: str | None,
@@ -61,12 +65,21 @@ def plan_command(
     from provision.cloud.connection import connect
     from provision.cloud.identity import whoami
     from provision.workflows.cohort import plan
-    from provision.workflows.courses import read_order
+    from provision.workflows.orders import read_cohort, read_order
 
-    order = read_order(course, presentation, roster)
-    connection = connect(cloud)
-    made = plan(connection, order, image=image, flavor=flavor, network=network)
-    print_rows([_action_row(action) for action in made.actions], output, columns=("student", "action", "why"))
+    file = read_cohort(cohort, folder)
+    order, said = read_order(file, roster), file.said
+    connection = connect(cloud or said.cloud.name)
+    made = plan(
+        connection,
+        order,
+        image=image or said.machine.image,
+        flavor=flavor or said.machine.flavor,
+        network=network or said.network.external_network,
+    )
+    networks = [action for action in made.layout.actions if not isinstance(action, Keep)]
+    rows = [_action_row(action) for action in (*networks, *made.actions)]
+    print_rows(rows, output, columns=("student", "action", "why"))
     caller, found = whoami(connection), made.ground.image
     click.echo(
         f"\n{order.cohort}: image {found.name} ({found.id}), flavor {describe(made.ground.flavor)}, "
@@ -81,20 +94,18 @@ def plan_command(
 @_image
 @_flavor
 @_network
-@handout_option
 @click.option("--deadline", type=click.FloatRange(min=1), default=900, show_default=True, metavar="SECONDS",
               help="How long a stack may take to be made, and then a machine to prove itself ready.")  # fmt: skip
 @progress_option
 @format_option
 def launch_command(
-    course: str,
-    presentation: str,
+    cohort: str,
     cloud: str | None,
-    roster: Path,
+    folder: Path | None,
+    roster: Path | None,
     image: str | None,
     flavor: str | None,
     network: str | None,
-    folder: Path | None,
     deadline: float,
     form: str,
     output: str,
@@ -105,43 +116,36 @@ def launch_command(
     """
     from provision.cloud.connection import connect
     from provision.workflows.cohort import launch
-    from provision.workflows.courses import read_order
-    from provision.workflows.handouts import default_folder, handout_file
+    from provision.workflows.handouts import handout_file
+    from provision.workflows.orders import read_cohort, read_order
 
-    order = read_order(course, presentation, roster)
-    folder = folder or default_folder(order.cohort)
+    file = read_cohort(cohort, folder)
+    order, said = read_order(file, roster), file.said
     outcomes = launch(
-        connect(cloud),
+        connect(cloud or said.cloud.name),
         order,
-        image=image,
-        flavor=flavor,
-        network=network,
-        folder=folder,
+        image=image or said.machine.image,
+        flavor=flavor or said.machine.flavor,
+        network=network or said.network.external_network,
+        folder=file.folder,
         deadline=deadline,
         progress=make_progress(form),
     )
-    click.echo(f"Passwords and keys: {handout_file(folder)}", err=True)
+    click.echo(f"Passwords and keys: {handout_file(file.folder)}", err=True)
     print_outcomes(outcomes, output)
 
 
 @_command("status")
-@click.option("--roster", type=roster_type, help="Show also who of these has no machine.")
-@handout_option
 @format_option
-def status_command(
-    course: str, presentation: str, cloud: str | None, roster: Path | None, folder: Path | None, output: str
-) -> None:
-    """Show how every machine stands, proved anew."""
+def status_command(cohort: str, cloud: str | None, folder: Path | None, output: str) -> None:
+    """Show how every student's machine stands, proved anew."""
     from provision.cloud.connection import connect
     from provision.workflows.cohort import status
-    from provision.workflows.courses import named_cohort, read_order
-    from provision.workflows.handouts import default_folder
+    from provision.workflows.orders import read_cohort, read_order
 
-    order = read_order(course, presentation, roster) if roster else None
-    name = order.cohort if order else named_cohort(course, presentation)
-    students = [student.id for student in order.students] if order else None
-    folder = folder or default_folder(name)
-    standings = status(connect(cloud), name, students, folder=folder, deadline=PROVE_AGAIN)
+    file = read_cohort(cohort, folder)
+    order = read_order(file)
+    standings = status(connect(cloud or file.said.cloud.name), order, folder=file.folder, deadline=PROVE_AGAIN)
     rows = [
         {**_action_row(standing.action), **(_outcome_row(standing.outcome, "not ready") if standing.outcome else {})}
         for standing in standings
@@ -160,21 +164,25 @@ def status_command(
 @click.option("--deadline", type=click.FloatRange(min=1), default=900, show_default=True, metavar="SECONDS",
               help="How long to wait for the cloud.")  # fmt: skip
 @progress_option
-def delete_command(course: str, presentation: str, cloud: str | None, yes: bool, deadline: float, form: str) -> None:
+def delete_command(cohort: str, cloud: str | None, folder: Path | None, yes: bool, deadline: float, form: str) -> None:
     """Delete every machine and all that is on it.
 
     Proves that nothing which bears the cohort's tag is left on the cloud. The handouts stay.
     """
     from provision.cloud.connection import connect
     from provision.workflows.cohort import delete, find_cohort
-    from provision.workflows.courses import named_cohort
+    from provision.workflows.labels import labels_if_any
+    from provision.workflows.orders import read_cohort
 
-    name = named_cohort(course, presentation)
-    connection = connect(cloud)
+    file = read_cohort(cohort, folder)
+    name, labels = file.cohort, labels_if_any(file.said.cohort.privacy, file.folder)
+    connection = connect(cloud or file.said.cloud.name)
     stacks = sorted(find_cohort(connection, name), key=lambda stack: stack.name)
     click.echo(f"These machines are deleted, with their disks, networks and addresses ({len(stacks)}):", err=True)
     for stack in stacks:
-        click.echo(f"  {stack.name}  {stack.status}  made {stack.created}", err=True)
+        student = labels.student(stack.student)
+        whose = "" if student == stack.student else f"  of {student}"
+        click.echo(f"  {stack.name}  {stack.status}  made {stack.created}{whose}", err=True)
     if not yes:
         click.confirm("Delete them?", abort=True, err=True)
     count = delete(connection, name, deadline=deadline, progress=make_progress(form))
@@ -194,6 +202,7 @@ _WORDS: Mapping[type[Action], tuple[str, str]] = {
 def _action_row(action: Action) -> dict[str, Any]:
     verb, why = _WORDS[type(action)]
     if isinstance(action, Create):
+        why = why if STUDENT_ID.fullmatch(action.student) else "is needed for new machines"
         return {"student": action.student, "action": verb, "why": why, "state": "missing"}
     return {
         "student": action.student,

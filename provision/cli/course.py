@@ -25,9 +25,10 @@ def schema() -> None:
 
     Save it beside course.toml as course.schema.json, and write as its first line: #:schema ./course.schema.json
     """
-    from provision.core.course_schema import course_schema
+    from provision.core.course import Course
+    from provision.core.toml_schema import file_schema
 
-    click.echo(json.dumps(course_schema(), indent=2))
+    click.echo(json.dumps(file_schema(Course), indent=2))
 
 
 @course.command(short_help="Check a course.toml and say what it means.")

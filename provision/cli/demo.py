@@ -7,16 +7,15 @@ import click
 from provision.cli.cohort import print_outcomes
 from provision.cli.lab import confirm_changes, yes_option
 from provision.cli.progress import make_progress, progress_option
-from provision.paths import data_path
 
 NEXT = """
 {minutes:.1f} minutes. Each machine was proved from outside: its student's own password signs in and a wrong one does
 not, a cell runs over the websocket, the student's key opens a shell, Vagrant's key and every password do not.
 
 The addresses above open in a browser on this machine; passwords and keys are in {folder}/. What to type next:
-  provision ssh demo 26J ada --os-cloud lab
-  provision cohort status demo 26J --os-cloud lab
-  provision cohort delete demo 26J --os-cloud lab
+  provision ssh {cohort} ada
+  provision cohort status {cohort}
+  provision cohort delete {cohort}
   provision lab status
   provision lab destroy"""
 
@@ -29,10 +28,11 @@ def demo(yes: bool, form: str) -> None:
 
     Everything happens on this computer, and needs root. Running it again is safe: it goes on from what is there.
     """
-    from provision.workflows.demo import run_demo
+    from provision.workflows.demo import COHORT, run_demo
 
     started = time.monotonic()
     confirm = confirm_changes("On this computer the lab will", yes)
-    shown = run_demo(data_path("images/demo/roster.csv"), make_progress(form), confirm)
+    shown = run_demo(make_progress(form), confirm)
     print_outcomes(shown.outcomes, "table")
-    click.echo(NEXT.format(minutes=(time.monotonic() - started) / 60, folder=shown.folder), err=True)
+    minutes = (time.monotonic() - started) / 60
+    click.echo(NEXT.format(minutes=minutes, folder=shown.folder, cohort=COHORT), err=True)

@@ -4,28 +4,29 @@ from pathlib import Path
 
 import click
 
-from provision.cli.options import cloud_option, handout_option
+from provision.cli.options import cohort_cloud_option, handout_option
 
 
 @click.command()
-@click.argument("course")
-@click.argument("presentation")
+@click.argument("cohort")
 @click.argument("student")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@cloud_option
+@cohort_cloud_option
 @handout_option
-def ssh(
-    course: str, presentation: str, student: str, command: tuple[str, ...], cloud: str | None, folder: Path | None
-) -> None:
-    """Open a shell on a student's machine, or run COMMAND there (after --): its exit code is ours."""
+def ssh(cohort: str, student: str, command: tuple[str, ...], cloud: str | None, folder: Path | None) -> None:
+    """Open a shell on the machine of STUDENT of COHORT (its cohort.toml or that one's folder).
+
+    Or run COMMAND there (after --): its exit code is ours.
+    """
     from provision.cloud.connection import connect
     from provision.guests.ssh import ssh_command
     from provision.process import become
-    from provision.workflows.courses import named_cohort
-    from provision.workflows.handouts import default_folder
+    from provision.workflows.labels import read_labels
     from provision.workflows.machine import find_machine
+    from provision.workflows.orders import read_cohort
 
-    cohort = named_cohort(course, presentation)
-    access = find_machine(connect(cloud), cohort, student, folder or default_folder(cohort))
+    file = read_cohort(cohort, folder)
+    labels = read_labels(file.said.cohort.privacy, file.folder, [student])
+    access = find_machine(connect(cloud or file.said.cloud.name), file.cohort, student, file.folder, labels)
     # Becoming ssh, rather than starting it, leaves the terminal, the signals and the exit code to it.
     become(ssh_command(access, *command))

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+
+ENDLESS = 10_000  # columns: in a pipe or a file a row is a line, however long
 
 format_option = click.option(
     "--format",
@@ -28,11 +30,12 @@ def print_rows(rows: Sequence[Mapping[str, object]], output: str, *, columns: Se
         writer.writerow(columns)
         writer.writerows([_text(row.get(column)) for column in columns] for row in rows)
     else:
-        table = Table(*(column.replace("_", " ") for column in columns), box=None, pad_edge=False, header_style="bold")
+        # Folded, not cut: an id is there to be copied.
+        heads = (Column(column.replace("_", " "), overflow="fold") for column in columns)
+        table = Table(*heads, box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*(_text(row.get(column)) for column in columns))
-        console = Console(highlight=False, markup=False)
-        console.print(table, soft_wrap=not console.is_terminal)
+        Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else ENDLESS).print(table)
 
 
 def _text(value: object) -> str:

@@ -53,6 +53,20 @@ def network_quotas(connection: "Connection", project: str) -> dict[str, Quota]:
     }
 
 
+def public_addresses(connection: "Connection", network: str) -> dict[str, Quota]:
+    """An external network's IPv4 addresses, likewise; empty where only operators may ask, which is as a rule."""
+    from openstack.exceptions import raise_from_response
+
+    with translated("Counting the public addresses"):
+        response = connection.network.get(f"/network-ip-availabilities/{network}")
+        if response.status_code in (403, 404):
+            return {}
+        raise_from_response(response)
+        subnets = response.json()["network_ip_availability"]["subnet_ip_availability"]
+    counted = [(each["total_ips"], each["used_ips"]) for each in subnets if each["ip_version"] == 4]
+    return {"public addresses": Quota(sum(total for total, _ in counted), sum(used for _, used in counted))}
+
+
 def observe_leftovers(connection: "Connection", tag: str) -> tuple[str, ...]:
     """Everything in the project, but for stacks, that still bears a cohort's tag: "router tm351-26J-a1"."""
     network = connection.network

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provision.cloud.connection import translated
-from provision.core.naming import student_of
+from provision.core.naming import SHARED_TAG, place_of, shared_label, shared_number, student_of
 from provision.core.plan import Stack
 from provision.errors import CloudError
 
@@ -28,11 +28,20 @@ class Fault:
 
 
 def observe_stacks(connection: "Connection", *tags: str) -> tuple[Stack, ...]:
-    """All stacks that carry every one of `tags`, by one call."""
+    """All students' stacks that carry every one of `tags`, by one call."""
     return tuple(
         _stack(found, student)
         for found in _list(connection, tags)
         if (student := student_of(found.get("tags") or [])) is not None
+    )
+
+
+def observe_shared(connection: "Connection", *tags: str) -> tuple[Stack, ...]:
+    """The stacks that students' machines share, likewise."""
+    return tuple(
+        _stack(found, shared_label(number))
+        for found in _list(connection, (*tags, SHARED_TAG))
+        if (number := shared_number(found["stack_name"])) is not None
     )
 
 
@@ -47,8 +56,9 @@ def _list(connection: "Connection", tags: tuple[str, ...]) -> list[dict[str, Any
 
 
 def _stack(found: Mapping[str, Any], student: str) -> Stack:
-    reason, created = found.get("stack_status_reason") or "", found.get("creation_time") or ""
-    return Stack(found["id"], found["stack_name"], student, found["stack_status"], reason, created)
+    reason, created, tags = found.get("stack_status_reason"), found.get("creation_time"), found.get("tags")
+    name, status = found["stack_name"], found["stack_status"]
+    return Stack(found["id"], name, student, status, reason or "", created or "", place_of(tags or []))
 
 
 def count_stacks(connection: "Connection") -> int:

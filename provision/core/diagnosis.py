@@ -41,7 +41,7 @@ _KNOWN: tuple[tuple[str, Diagnosis], ...] = (
     (
         r"no more ip addresses|ipaddressgeneration|externalipaddressexhausted",
         Diagnosis(
-            "The external network has no free address left. Each student takes two: the floating IP and the router's.",
+            "The external network has no free address left. Each floating IP takes one, and each router another.",
             "Release floating IPs that nobody uses, or ask the operator for a larger pool.",
         ),
     ),

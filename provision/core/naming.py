@@ -16,7 +16,9 @@ _PRESENTATION = re.compile(r"[A-Za-z0-9]{1,16}")
 SERVER_NAME_MAX = 53  # Heat's limit for a server; a host name takes 63
 _HASH = 8
 
-_COHORT_TAG, _STUDENT_TAG = "provision=", "student="
+_COHORT_TAG, _STUDENT_TAG, _PLACE_TAG = "provision=", "student=", "place="
+SHARED_TAG = "shared"  # a stack that students' machines share, and that is no student's
+_SHARED = re.compile(r"[a-z0-9]+-[A-Za-z0-9]+\.shared-([1-9][0-9]*)")
 
 
 def cohort_name(course: str, presentation: str) -> str:
@@ -51,6 +53,32 @@ def stack_name(cohort: str, student: str) -> str:
     return f"{cohort}-{student}"
 
 
+def shared_name(cohort: str, number: int) -> str:
+    """The name of a shared stack: no student's stack has it, for a point never follows a presentation there."""
+    return f"{cohort}.shared-{number}"
+
+
+def shared_number(name: str) -> int | None:
+    """Which shared stack of its cohort a stack's name means, or None."""
+    found = _SHARED.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def shared_label(number: int) -> str:
+    """What a shared stack is called where students are named. With its space it is no student's id."""
+    return f"shared {number}"
+
+
+def labelled_number(label: str) -> int:
+    """Which shared stack a label of `shared_label` means."""
+    return int(label.rpartition(" ")[2])
+
+
+def gateway_name(cohort: str, number: int) -> str:
+    """The name of a shared network's gateway machine, fit to be a host name: no student's id begins with a hyphen."""
+    return server_name(cohort, f"-gateway-{number}")
+
+
 def server_name(cohort: str, student: str) -> str:
     """The name of a student's server, fit to be a host name: cut, and told apart by a hash, where need be."""
     name = stack_name(cohort, student)
@@ -69,6 +97,16 @@ def cohort_tag(cohort: str) -> str:
 def student_tag(student: str) -> str:
     """The tag that says whose stack it is."""
     return f"{_STUDENT_TAG}{student}"
+
+
+def place_tag(stack: str) -> str:
+    """The tag on a student's stack that says which shared stack, by its id, it uses."""
+    return f"{_PLACE_TAG}{stack}"
+
+
+def place_of(tags: list[str]) -> str:
+    """The id of the shared stack that a student's stack uses; nothing if it has a network of its own."""
+    return next((tag.removeprefix(_PLACE_TAG) for tag in tags if tag.startswith(_PLACE_TAG)), "")
 
 
 def student_of(tags: list[str]) -> str | None:

@@ -23,7 +23,7 @@ SEEN = 5.0  # and seconds more, twice as many for what is late
 MEMORY = 1 / 8  # the weight of the last answer
 LOOK, LONGEST_LOOK = 3.0, 45.0  # seconds between two looks at all stacks
 BEGINNING, OFTEN = 120.0, 12.0  # for so many seconds, and in trouble, we look at least that often
-HAIR = 1e-9  # of a token: what rounding takes is not waited for
+HAIR = 1e-4  # of a token is not waited for: it may be less than a clock that counts from 1970 can tell
 PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds, doubled with every refusal in a row
 
 

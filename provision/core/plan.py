@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stack:
-    """A student's stack as one list call shows it. `created` is ISO 8601 in UTC, so that it sorts."""
+    """A student's stack as one list call shows it. `created` is ISO 8601 in UTC, so that it sorts.
+
+    `place` is the id of the shared stack that it uses, if it does. A shared stack is a Stack, too: its `student` is a
+    label that no student has (see core/naming.py).
+    """
 
     id: str
     name: str
@@ -14,6 +18,7 @@ class Stack:
     status: str
     reason: str
     created: str
+    place: str = ""
 
     @property
     def complete(self) -> bool:

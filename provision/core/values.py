@@ -1,5 +1,6 @@
-"""What may stand in course.toml: names, folders, ports and requirements, each with the words for what it must be."""
+"""What may stand in course.toml and cohort.toml: names, folders, ports ..., with the words for what each must be."""
 
+import ipaddress
 import shlex
 from collections.abc import Collection
 from typing import Annotated
@@ -16,6 +17,9 @@ DATABASE = r"^[a-z_][a-z0-9_]{0,62}$"
 APPLICATION = r"^[a-z][a-z0-9-]{0,31}$"
 HOME_FOLDER = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*){0,7}$"
 BOX_FOLDER = r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*){1,16}$"
+COURSE_OR_FILE = r"^([a-z][a-z0-9]{0,31}|[^\x00-\x1f]{1,200}\.toml)$"
+PRESENTATION = r"^[A-Za-z0-9]{1,16}$"
+CIDR_FORM = r"^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$"
 PROXY = r"^https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?/?$"
 
 # What a value must be, by the pattern that it misses.
@@ -27,6 +31,9 @@ WORDS = {
     APPLICATION: "must be small letters, digits and -, a letter first, at most 32",
     HOME_FOLDER: "must be a folder below the home, of letters, digits, '.', '_' and '-': not absolute, without ..",
     BOX_FOLDER: "must be an absolute path of letters, digits, '.', '_' and '-', without .. and no / at its end",
+    COURSE_OR_FILE: "must be a course's name (small letters and digits, such as tm351) or the path of its course.toml",
+    PRESENTATION: "must be 1 to 16 letters and digits (such as 26J)",
+    CIDR_FORM: "must be an IPv4 network such as 192.0.2.0/24 (a single address is ADDRESS/32)",
     PROXY: "must be http://HOST:PORT, without user, password or path",
 }
 
@@ -100,6 +107,16 @@ def _command(value: str) -> str:
     return value
 
 
+def _cidr(value: str) -> str:
+    try:
+        network = ipaddress.IPv4Network(value, strict=False)
+    except ValueError as exc:
+        raise ValueError(f"{WORDS[CIDR_FORM]}, not {value!r}") from exc
+    if str(network) != value:
+        raise ValueError(f"{value!r} is an address inside of a network: write {network}, or a single address as /32")
+    return value
+
+
 def _not(names: Collection[int | str]) -> dict[str, object]:
     """What a JSON Schema says of values that are taken."""
     return {"not": {"enum": sorted(names, key=str)}}
@@ -120,3 +137,6 @@ ApplicationName = Annotated[
     str, Field(pattern=APPLICATION, json_schema_extra=_not(RESERVED_PATHS)), AfterValidator(_path)
 ]
 Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra=_not(TAKEN_PORTS)), AfterValidator(_port)]
+CourseOrFile = Annotated[str, Field(pattern=COURSE_OR_FILE)]
+Presentation = Annotated[str, Field(pattern=PRESENTATION)]
+CIDR = Annotated[str, Field(pattern=CIDR_FORM), AfterValidator(_cidr)]

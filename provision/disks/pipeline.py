@@ -4,18 +4,16 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from ctypes import CDLL
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 from provision.disks.extents import Extent, Packing
+from provision.disks.memory import keep_freed
 from provision.disks.unpack import Buffer
 
 BATCH = 2**20  # bytes of a batch, packed or unpacked
 _GAP = 2**14  # bytes between two extents that are read with them rather than passed over
 _VECTOR = 512  # buffers that are written at once; the system's limit is 1024
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # malloc.h: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-_KEPT = 2**21  # bytes
 WORKERS = min(8, len(os.sched_getaffinity(0)))  # more would break the bound on memory
 
 T = TypeVar("T")
@@ -29,21 +27,9 @@ class Read(NamedTuple):
     packed: Buffer
 
 
-def _keep_freed() -> None:
-    """Let glibc keep a little of what is freed, and no more of it the larger the blocks were: mallopt(3).
-
-    Left alone it gives each freed batch back to the kernel, page fault by page fault, until it has seen so large a
-    block freed, and then keeps ever more. Measured: half of a conversion's page faults.
-    """
-    mallopt = getattr(CDLL(None), "mallopt", None)
-    if mallopt:  # not every C library has it
-        mallopt(_MMAP_THRESHOLD, _KEPT)
-        mallopt(_TRIM_THRESHOLD, _KEPT)
-
-
 def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """`work` on each of `items` in threads; the results in order. What is under way is finished if anything raises."""
-    _keep_freed()
+    keep_freed()
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(WORKERS)
     try:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from provision.disks.memory import give_back
 from provision.errors import InvalidInputError
 
 AGAIN = "Fetch or export it again."
 GZIP_MAGIC = b"\x1f\x8b"
 _READ, _FIRST = 2**16, 2**12  # bytes of a gzip file fed to zlib at once; after the beginning of a member, fewer
+_FREED = 2**22  # bytes of output after which freed memory is given back
 _KEPT = 3 * 2**19  # bytes of output kept behind the furthest place that was read: a batch, and some
 _STEP = 2**27  # bytes of output between two points from which it can be read again, at first
 _POINTS = 256  # of which each takes about 40 KiB of memory; of more, every second is forgotten
@@ -136,9 +138,11 @@ class _Inflated:
             self._remember()
         packed = self.inflate.unconsumed_tail or self._feed()
         try:
-            piece = self.inflate.decompress(packed, 4 * _READ)
+            piece = self.inflate.decompress(packed, 2 * _READ)
         except zlib.error as exc:
             raise InvalidInputError(f"{self.name} is damaged near byte {self.fed}: {exc}.", hint=AGAIN) from exc
+        if self.end // _FREED != (self.end + len(piece)) // _FREED:
+            give_back()
         self.end += len(piece)
         if self.kept and len(self.kept[-1]) < _FIRST:  # else a file of tiny members has millions of pieces
             piece = self.kept.pop() + piece

@@ -99,7 +99,13 @@ class Jupyter:
         url = f"{self.url.replace('http', 'ws', 1)}{path}"
         context = _untrusting() if url.startswith("wss") and not self.trusted else None
         try:
-            with connect(url, ssl=context, additional_headers=headers, open_timeout=ANSWER_TIMEOUT) as socket:
+            with connect(
+                url,
+                ssl=context,
+                additional_headers=headers,
+                open_timeout=ANSWER_TIMEOUT,
+                ping_interval=None,  # each use has a deadline, and a busy machine answers pings late
+            ) as socket:
                 yield socket
         except (OSError, WebSocketException) as exc:
             raise JupyterError(f"the websocket of /{path} failed: {exc or type(exc).__name__}") from exc

@@ -1,6 +1,6 @@
 """The stories of a cohort: plan, launch, status, delete. One loop, observe, plan, act, and no state but the cloud's."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING
 
 from provision.clock import REAL, Clock
 from provision.cloud.network import observe_leftovers
-from provision.cloud.stacks import delete_stack, observe_stacks
+from provision.cloud.stacks import delete_stack, observe_shared, observe_stacks
 from provision.core.naming import cohort_tag
 from provision.core.outcome import Outcome, Ready
+from provision.core.places import Layout
 from provision.core.plan import Action, Create, Keep, Leave, Replace, Stack, plan_cohort
 from provision.errors import CloudError, NotFoundError, ProvisionError, StudentsFailedError
-from provision.guests.probes import Stage
+from provision.guests import probes
 from provision.paths import data_path
 from provision.progress import Progress
-from provision.workflows.courses import Order
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import read_handouts, save_urls
+from provision.workflows.labels import keep_key, observe_cohort
 from provision.workflows.launch import PROVERS, Job, converge
 from provision.workflows.machine import Reach, failed_stack, prove
+from provision.workflows.orders import Order
 from provision.workflows.preflight import Ground, check_ground
 from provision.workflows.run import GRACE, Run, summary
+from provision.workflows.shared import Task, ensure_shared, find_places
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -34,10 +37,11 @@ POLL = 3.0  # seconds between two list calls
 
 @dataclass(frozen=True)
 class Plan:
-    """What a launch would do, and with what."""
+    """What a launch would do, to students' stacks and to those that they share, and with what."""
 
     ground: Ground
     actions: tuple[Action, ...]
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,23 @@ class Standing:
 
 def plan(connection: "Connection", order: Order, *, image: str | None, flavor: str | None, network: str | None) -> Plan:
     """Observe the cohort and say what is missing. Raises, with everything that is wrong, if it cannot be made."""
-    stacks = observe_stacks(connection, cohort_tag(order.cohort))
+    stacks = observe_cohort(connection, order.cohort, order.labels)
     actions = plan_cohort([student.id for student in order.students], stacks)
+    layout = find_places(connection, order, actions, stacks)
     # What a failed stack holds is free again before its successor is asked for.
     missing = sum(isinstance(action, Create) for action in actions)
     ground = check_ground(
-        connection, order.course, order.presentation, image=image, flavor=flavor, network=network, machines=missing
+        connection,
+        order.course,
+        order.presentation,
+        image=image,
+        flavor=flavor,
+        network=network,
+        machines=missing,
+        shared=sum(isinstance(action, Create) for action in layout.actions),
+        shape=order.shape,
     )
-    return Plan(ground, actions)
+    return Plan(ground, actions, layout)
 
 
 def launch(
@@ -71,7 +84,7 @@ def launch(
     folder: Path,
     deadline: float,
     progress: Progress,
-    stages: tuple[Stage, ...] | None = None,
+    stages: tuple[probes.Stage, ...] | None = None,
     clock: Clock = REAL,
 ) -> tuple[Outcome, ...]:
     """Give each student a machine that is proved ready, or say why not. What is right already is only proved again.
@@ -83,13 +96,15 @@ def launch(
     for action in made.actions:
         if isinstance(action, Leave):
             progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
+    keep_key(order.labels, folder)
     template = data_path("heat/student.yaml").read_text()
-    reach = Reach(folder, read_handouts(folder), deadline, stages)
+    reach = _reach(order, folder, deadline, stages)
     run = Run(clock=clock)
     total = len(order.students)
+    seats = ensure_shared(Task(connection, order, made.ground, deadline, clock), made.layout, progress)
     try:
         with progress.phase("Launching and proving machines") as phase:
-            converge(Job(connection, order, made.ground, template, reach, clock), run, phase, progress)
+            converge(Job(connection, order, made.ground, template, reach, seats, clock), run, phase, progress)
             phase.result(summary(run, total))
     except KeyboardInterrupt:
         progress.say(f"Stopped: {summary(run, total)}. The cloud goes on making what was asked for; all of it stays.")
@@ -100,16 +115,19 @@ def launch(
     return tuple(run.outcomes[student.id] for student in order.students)
 
 
-def status(
-    connection: "Connection", cohort: str, students: Iterable[str] | None, *, folder: Path, deadline: float
-) -> tuple[Standing, ...]:
-    """How every machine stands, those that stand proved anew; without `students`, of those who have one."""
-    stacks = observe_stacks(connection, cohort_tag(cohort))
-    wanted = sorted({stack.student for stack in stacks}) if students is None else list(students)
-    if not wanted:
-        raise _no_cohort(cohort)
-    actions = plan_cohort(wanted, stacks)
-    reach = Reach(folder, read_handouts(folder), deadline)
+def _reach(order: Order, folder: Path, deadline: float, stages: tuple[probes.Stage, ...] | None = None) -> Reach:
+    """How machines are reached, and what is proved of them: without `stages` all that their network lets through."""
+    open_ = probes.stages(ssh=order.shape.ssh_cidr is not None)
+    return Reach(folder, read_handouts(folder), deadline, open_ if stages is None else stages)
+
+
+def status(connection: "Connection", order: Order, *, folder: Path, deadline: float) -> tuple[Standing, ...]:
+    """How every student's machine stands, and every other of the cohort; those that stand are proved anew."""
+    stacks = observe_cohort(connection, order.cohort, order.labels)
+    if not stacks:
+        raise _no_cohort(order.cohort)
+    actions = plan_cohort([student.id for student in order.students], stacks)
+    reach = _reach(order, folder, deadline)
     results: Results[Outcome] = SimpleQueue()
     crew = Crew(PROVERS, results)
     kept = [action.stack for action in actions if isinstance(action, Keep)]
@@ -119,12 +137,22 @@ def status(
     for action in actions:
         if isinstance(action, Replace):
             outcomes[action.student] = failed_stack(connection, action.stack)
-    return tuple(Standing(action.student, action, outcomes.get(action.student)) for action in actions)
+    standings = (Standing(action.student, action, outcomes.get(action.student)) for action in actions)
+    return (*standings, *_broken_networks(connection, order.cohort))
+
+
+def _broken_networks(connection: "Connection", cohort: str) -> Iterator[Standing]:
+    """The shared stacks with which something is wrong."""
+    for stack in observe_shared(connection, cohort_tag(cohort)):
+        if not stack.complete and stack.status != "CREATE_IN_PROGRESS":
+            (action,) = plan_cohort([stack.student], [stack])
+            yield Standing(stack.student, action, failed_stack(connection, stack))
 
 
 def find_cohort(connection: "Connection", cohort: str) -> tuple[Stack, ...]:
-    """All stacks of a cohort. Raises NotFoundError if there is none."""
-    stacks = observe_stacks(connection, cohort_tag(cohort))
+    """All stacks of a cohort, the shared ones last. Raises NotFoundError if there is none."""
+    tag = cohort_tag(cohort)
+    stacks = (*observe_stacks(connection, tag), *observe_shared(connection, tag))
     if not stacks:
         raise _no_cohort(cohort)
     return stacks
@@ -147,13 +175,14 @@ def delete(connection: "Connection", cohort: str, *, deadline: float, progress: 
 def _delete_all(
     connection: "Connection", cohort: str, deadline: float, on_count: Callable[[float, float, str], None], clock: Clock
 ) -> int:
-    """Ask for the end of every stack, once each, and wait until the list is empty."""
+    """Ask for the end of every stack, once each, and wait until the list is empty; of what they shared, after them."""
     results: Results[tuple[Stack, ProvisionError | None]] = SimpleQueue()
     crew = Crew(DELETERS, results, clock)
     asked: dict[str, float] = {}
     refused: dict[str, str] = {}
     end = clock.now() + deadline
-    while stacks := observe_stacks(connection, cohort_tag(cohort)):
+    tag = cohort_tag(cohort)
+    while stacks := observe_stacks(connection, tag) or observe_shared(connection, tag):
         for stack in stacks:
             if stack.id not in asked:
                 asked[stack.id] = clock.now()
@@ -191,5 +220,5 @@ def _not_deleted(stacks: Iterable[Stack], refused: Mapping[str, str]) -> Student
 def _no_cohort(cohort: str) -> NotFoundError:
     return NotFoundError(
         f"Cohort {cohort} has no machines in this project.",
-        hint="Is it the right cloud and project? If so: provision cohort launch COURSE PRESENTATION --roster FILE",
+        hint="Is it the right cloud and project? If so: provision cohort launch COHORT",
     )

@@ -1,12 +1,16 @@
-"""A new course: its course.toml, filled from its box."""
+"""A new course or cohort: its file, filled with what is known."""
 
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from provision.core.course_draft import Filled, draft_course
+from provision.core.cohort import Cohort
+from provision.core.cohort_file import parse_cohort
+from provision.core.course import Course
 from provision.core.course_file import parse_course
+from provision.core.naming import cohort_name
+from provision.core.toml_draft import Filled, draft_file
 from provision.core.values import BOX_FOLDER, LOGIN, RESERVED_PATHS, SYSTEM_USERS, TAKEN_PORTS
 from provision.errors import InvalidInputError, ProvisionError
 from provision.guests.offers import Offers
@@ -28,7 +32,7 @@ def draft(name: str, title: str | None, box: Path | None, progress: Progress) ->
         filled |= {"box": {"file": box.name}, **_found(name, inspected)}
         system = inspected.system.name if inspected.system else "an unknown system"
         heading += f" Filled from {box.name}: {system}, {used(inspected) / GIB:.1f} GiB used."
-    text = draft_course(filled, _clean(heading))
+    text = draft_file(Course, filled, _clean(heading))
     parse_course(text, "The new course.toml")
     return text
 
@@ -82,7 +86,22 @@ def _applications(offers: Offers) -> list[Mapping[str, object]]:
 def new_course_file(name: str) -> Path:
     """Where a new course's file goes: into ./images if there is one. Raises InvalidInputError if it is there."""
     shelf = Path("images")
-    place = (shelf if shelf.is_dir() else Path()) / name / "course.toml"
+    return _new((shelf if shelf.is_dir() else Path()) / name / "course.toml")
+
+
+def draft_cohort(filled: Filled) -> str:
+    """The text of a new cohort.toml that says `filled`. Raises InvalidInputError if a value cannot be one."""
+    text = draft_file(Cohort, filled, "A class, and where its machines are made. Run: provision cohort plan COHORT")
+    parse_cohort(text, "The new cohort.toml")
+    return text
+
+
+def new_cohort_file(course: str, presentation: str) -> Path:
+    """Where a new cohort's file goes. Raises InvalidInputError if it is there."""
+    return _new(Path(cohort_name(course, presentation)) / "cohort.toml")
+
+
+def _new(place: Path) -> Path:
     if place.exists() or place.is_symlink():
         raise InvalidInputError(f"{place} is there already, and is left as it is.", hint="Edit it, or move it away.")
     return place

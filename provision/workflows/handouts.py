@@ -36,11 +36,6 @@ class Handout:
 COLUMNS = tuple(column.name for column in fields(Handout))
 
 
-def default_folder(cohort: str) -> Path:
-    """Where a cohort's handouts are, unless the person says otherwise."""
-    return Path("handouts") / cohort
-
-
 def handout_file(folder: Path) -> Path:
     """The CSV of all students' handouts."""
     return folder / "handout.csv"
@@ -75,10 +70,8 @@ def ensure_handouts(folder: Path, students: Iterable[Student], user: str, scheme
 
     Returns the handouts of all.
     """
+    prepare_folder(folder)
     keys = folder / "keys"
-    keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    write_private(folder / ".gitignore", "*\n")  # a password that was committed once is never secret again
     handouts = read_handouts(folder)
     for student in students:
         if not (keys / student.id).is_file() or not public_key_file(folder, student.id).is_file():
@@ -90,6 +83,13 @@ def ensure_handouts(folder: Path, students: Iterable[Student], user: str, scheme
         handouts[student.id] = Handout(student.id, student.name, "", user, password, f"keys/{student.id}", scheme)
     write_handouts(folder, handouts)
     return handouts
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder, for its owner alone."""
+    (folder / "keys").mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    write_private(folder / ".gitignore", "*\n")  # a password that was committed once is never secret again
 
 
 def save_urls(folder: Path, urls: Mapping[str, str]) -> None:

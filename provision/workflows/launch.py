@@ -1,14 +1,15 @@
 """The loop that gives every student a machine: observe all stacks by one call, plan, act, until none is open."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import inf
 from typing import TYPE_CHECKING
 
 from provision.clock import REAL, Clock
 from provision.cloud.patience import patient
-from provision.cloud.stacks import create_stack, delete_stack, observe_stacks
-from provision.core.naming import cohort_tag, server_name, stack_name, student_tag
+from provision.cloud.stacks import create_stack, delete_stack
+from provision.core.naming import cohort_tag, place_tag, server_name, stack_name, student_tag
 from provision.core.outcome import Failed
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Stack, Wait, plan_cohort
 from provision.core.roster import Student
@@ -17,12 +18,14 @@ from provision.guests.credentials import jupyter_hash
 from provision.progress import Phase, Progress
 from provision.workflows import submitting
 from provision.workflows.answers import remake, take_in_answer
-from provision.workflows.courses import Order
 from provision.workflows.crew import Crew, next_result
 from provision.workflows.handouts import Handout, ensure_handouts, public_key_file
+from provision.workflows.labels import observe_cohort
 from provision.workflows.machine import Reach, failed_stack, prove, stuck_stack
+from provision.workflows.orders import Order
 from provision.workflows.preflight import Ground
 from provision.workflows.run import GRACE, Answered, Result, Run, Seen, Why, tell
+from provision.workflows.shared import Seat, network_parameters, seat_of
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -34,13 +37,14 @@ BLIND = 30.0  # seconds that a list call may take before nothing more is asked f
 
 @dataclass(frozen=True)
 class Job:
-    """What every machine of a run is made with."""
+    """What every machine of a run is made with. `seats` say where each new one goes, if students share networks."""
 
     connection: "Connection"
     order: Order
     ground: Ground
     template: str
     reach: Reach
+    seats: Mapping[str, Seat | Failed] = field(default_factory=dict)
     clock: Clock = REAL
 
     @cached_property
@@ -98,7 +102,7 @@ def _look(job: Job, run: Run, crews: Crews) -> None:
 
 def _list(job: Job, now: float) -> Seen:
     try:
-        return Seen(now, observe_stacks(job.connection, cohort_tag(job.order.cohort)))
+        return Seen(now, observe_cohort(job.connection, job.order.cohort, job.order.labels))
     except AuthenticationError:
         raise  # a new token was asked for already: the credential is refused for good
     except CloudError as exc:
@@ -155,7 +159,9 @@ def _act(job: Job, run: Run, crews: Crews, action: Action, progress: Progress) -
     name = action.student
     match action:
         case Create():
-            if name in run.taken and run.taken[name] < run.seen:
+            if isinstance(seat := seat_of(job.order, job.seats, name), Failed):
+                run.end(seat, progress)
+            elif name in run.taken and run.taken[name] < run.seen:
                 run.end(_foreign(job, name), progress)
             elif run.first(name, "create"):
                 run.line.waiting.append(name)
@@ -204,13 +210,13 @@ def _missing(job: Job, run: Run, name: str, progress: Progress) -> None:
     """A create was taken, and its stack is not listed."""
     asked = run.line.open.get(name)
     if asked and run.clock.now() - asked.at > job.reach.deadline:
-        hint = f"Look for it with: openstack stack list --tags {student_tag(name)}"
+        hint = f"Look for it with: openstack stack list --tags {student_tag(job.order.labels.label(name))}"
         words = f"its stack does not appear within {job.reach.deadline:.0f} s"
         run.end(Failed(name, "stack", words, hint), progress)
 
 
 def _foreign(job: Job, name: str) -> Failed:
-    stack = stack_name(job.order.cohort, name)
+    stack = stack_name(job.order.cohort, job.order.labels.label(name))
     return Failed(
         name,
         "create",
@@ -220,15 +226,18 @@ def _foreign(job: Job, name: str) -> Failed:
 
 
 def _create(job: Job, student: Student) -> Answered:
-    cohort, handout = job.order.cohort, job.reach.handouts[student.id]
+    cohort, handout, label = job.order.cohort, job.reach.handouts[student.id], job.order.labels.label(student.id)
+    seat = job.seats.get(student.id)
+    place = [place_tag(seat.stack)] if isinstance(seat, Seat) else []
     try:
         create_stack(
             job.connection,
-            stack_name(cohort, student.id),
+            stack_name(cohort, label),
             job.template,
             stack_parameters(job, student, handout),
             cohort_tag(cohort),
-            student_tag(student.id),
+            student_tag(label),
+            *place,
         )
     except ProvisionError as exc:
         return Answered(student.id, "create", exc)
@@ -237,17 +246,19 @@ def _create(job: Job, student: Student) -> Answered:
 
 def stack_parameters(job: Job, student: Student, handout: Handout) -> dict[str, str]:
     """What heat/student.yaml is given for one student: no name, no email, and of secrets only the hash."""
+    label = job.order.labels.label(student.id)
     own = public_key_file(job.reach.folder, student.id).read_text()
     keys = dict.fromkeys([*student.ssh_keys, " ".join(own.split()[:2])])
     return {
-        "student": student.id,
-        "server_name": server_name(job.order.cohort, student.id),
+        "student": label,
+        "server_name": server_name(job.order.cohort, label),
         "tag": cohort_tag(job.order.cohort),
         "image": job.ground.image.id,
         "flavor": job.ground.flavor.id,
         "external_network": job.ground.network_id,
         "password_hash": jupyter_hash(handout.password),
         "ssh_keys": ",".join(keys),
+        **network_parameters(job.order.shape, job.seats.get(student.id)),
     }
 
 

@@ -1,7 +1,7 @@
 """One student's machine: how to reach it, whether it is ready, and why it is not."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ from provision.core.diagnosis import explain
 from provision.core.naming import cohort_tag, student_tag
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack, plan_cohort
+from provision.core.privacy import Labels, recognised
+from provision.core.shape import gateway_ports
 from provision.errors import CloudError, NotFoundError, NotReadyError, ProvisionError
 from provision.guests.access import Access
 from provision.guests.probes import Stage, prove_ready
@@ -38,7 +40,7 @@ def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callab
     if handout is None:
         return _no_handout(stack, reach.folder)
     try:
-        access = access_to(handout, reach.folder, _address(connection, stack), stack)
+        access = _access(connection, stack, handout, reach.folder)
         prove_ready(access, deadline=reach.deadline, on_stage=on_stage, stages=reach.stages)
     except NotReadyError as exc:
         return Failed(stack.student, exc.stage, exc.message, exc.hint or "")
@@ -69,13 +71,14 @@ def stuck_stack(connection: "Connection", stack: Stack, words: str) -> Failed:
     return Failed(stack.student, "stack", f"{words}; it waits for {waits}" if waits else words, hint)
 
 
-def find_machine(connection: "Connection", cohort: str, student: str, folder: Path) -> Access:
+def find_machine(connection: "Connection", cohort: str, student: str, folder: Path, labels: Labels) -> Access:
     """The way into a student's machine. Raises NotFoundError where there is no stack or no handout for it."""
-    stacks = observe_stacks(connection, cohort_tag(cohort), student_tag(student))
+    stacks = recognised(observe_stacks(connection, cohort_tag(cohort), student_tag(labels.label(student))), labels)
     if not stacks:
+        key = f" Is {labels.place} the key of the launch that made it?" if labels.key else ""
         raise NotFoundError(
             f"Student {student!r} has no machine in cohort {cohort}.",
-            hint="See who has one: provision cohort status COURSE PRESENTATION.",
+            hint=f"See who has one: provision cohort status COHORT.{key}",
         )
     (action, *_) = plan_cohort([student], stacks)
     stack = next(stack for stack in stacks if stack == getattr(action, "stack", None))
@@ -83,14 +86,20 @@ def find_machine(connection: "Connection", cohort: str, student: str, folder: Pa
     if handout is None:
         failed = _no_handout(stack, folder)
         raise NotFoundError(f"Student {student!r}: {failed.reason}.", hint=failed.hint)
-    return access_to(handout, folder, _address(connection, stack), stack)
+    return _access(connection, stack, handout, folder)
 
 
-def _address(connection: "Connection", stack: Stack) -> str:
-    address = stack_outputs(connection, stack).get("address")
+def _access(connection: "Connection", stack: Stack, handout: Handout, folder: Path) -> Access:
+    """The student's own way in: straight to the machine's public address, or through the gateway of its network."""
+    outputs = stack_outputs(connection, stack)
+    address = outputs.get("address")
     if not address:
         raise CloudError(f"Stack {stack.name} is {stack.status} and has no address.")
-    return str(address)
+    access = access_to(handout, folder, address, stack)
+    if not outputs.get("gateway"):
+        return access
+    web, ssh = gateway_ports(outputs["inner_address"])
+    return replace(access, web_port=web, ssh_port=ssh)
 
 
 def _no_handout(stack: Stack, folder: Path) -> Failed:

@@ -1,6 +1,6 @@
 """What is asked of a cloud before the first create: every answer that is no, at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -8,10 +8,11 @@ from provision.cloud.builds import find_build, find_current
 from provision.cloud.compute import Flavor, Size, choose_flavor, compute_quotas, describe
 from provision.cloud.identity import whoami
 from provision.cloud.images import Image, find_image, read_image
-from provision.cloud.network import choose_external_network, network_quotas
+from provision.cloud.network import choose_external_network, network_quotas, public_addresses
 from provision.cloud.stacks import count_stacks
 from provision.core.capacity import Quota, needs, shortages
 from provision.core.course import Course
+from provision.core.shape import PRIVATE, Shape
 from provision.errors import AuthenticationError, NotFoundError, PreflightError, ProvisionError
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ def check_ground(
     flavor: str | None,
     network: str | None,
     machines: int,
+    shared: int = 0,
+    shape: Shape = PRIVATE,
 ) -> Ground:
-    """Image, flavor, network and quota for `machines` new machines. Raises all that is wrong together.
+    """Image, flavor, network, and quota for what is new, machines and shared networks. Raises all problems together.
 
     `image` is an id, a name, or a build's (such as tm351-26J:3); without it the current build is taken.
     """
@@ -62,8 +65,10 @@ def check_ground(
     external = attempt(lambda: choose_external_network(connection, network))
     if found and chosen and not size.fits(chosen):
         problems.append(_too_small(chosen, size, found))
-    if chosen and machines:
-        attempt(lambda: _check_quota(connection, chosen, machines))
+    if chosen and (machines or shared):
+        needed = needs(machines, shared=shared, shape=shape, vcpus=chosen.vcpus, memory=chosen.memory)
+        what = _counted(machines, shared)
+        attempt(lambda: _check_quota(connection, needed, external[0] if external else None, what))
     if found is None or chosen is None or external is None or problems:
         raise _together(problems)
     return Ground(found, chosen, *external)
@@ -94,19 +99,25 @@ def _too_small(flavor: Flavor, size: Size, image: Image) -> PreflightError:
     )
 
 
-def _check_quota(connection: "Connection", flavor: Flavor, machines: int) -> None:
+def _check_quota(connection: "Connection", needed: Mapping[str, int], external: str | None, what: str) -> None:
     quotas = {
         "stacks": Quota(STACK_LIMIT, count_stacks(connection)),
         **compute_quotas(connection),
         **network_quotas(connection, whoami(connection).project_id),
+        **(public_addresses(connection, external) if external else {}),
     }
-    short = shortages(needs(machines, vcpus=flavor.vcpus, memory=flavor.memory), quotas)
+    short = shortages(needed, quotas)
     if short:
-        noun = "machine" if machines == 1 else "machines"
         raise PreflightError(
-            "\n".join([f"The project has no room for {machines} more {noun}:", *(f"  {words}" for words in short)]),
+            "\n".join([f"The project has no room for {what}:", *(f"  {words}" for words in short)]),
             hint="Delete what nobody uses, launch fewer students, or ask the operator to raise these quotas.",
         )
+
+
+def _counted(machines: int, shared: int) -> str:
+    words = [f"{machines} more machine{'' if machines == 1 else 's'}"]
+    words += [f"{shared} shared network{'' if shared == 1 else 's'}"] if shared else []
+    return " and ".join(words)
 
 
 def _together(problems: list[ProvisionError]) -> ProvisionError:

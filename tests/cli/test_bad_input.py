@@ -21,7 +21,27 @@ name = "root"
 group = "students"
 colour = "red"
 """
+COHORT = """\
+[cohort]
+course = "demo"
+presentation = "26J"
+roster = "../roster.csv"
+[cloud]
+name = "down"
+"""
 ROSTER = "\ufeffid,name,email\nada,Ada,ada@example.org\nada,Ada Again,ada2@example.org\n,Nobody,x\n"
+COHORTS = (
+    ("class", "", ""),
+    ("nocourse", '"demo"', '"nowhere"'),
+    ("slash", '"26J"', '"26/J"'),
+    ("noroster", "../roster.csv", "missing.csv"),
+    ("doubles", "../roster.csv", "../doubles.csv"),
+    ("columns", "../roster.csv", "../columns.csv"),
+    ("badcourse", '"demo"', '"../bad/course.toml"'),
+    ("nimbus", '"down"', '"nimbus"'),
+    ("nocloud", 'name = "down"', ""),
+    ("tenants", 'name = "down"', 'tenancy = "project per student"\n[acess]\nweb = "anywhere"'),
+)
 CLOUDS = """\
 clouds:
   down:
@@ -34,6 +54,10 @@ clouds:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "course.toml").write_text(COURSE)
+    for name, old, new in COHORTS:
+        assert old in COHORT
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cohort.toml").write_text(COHORT.replace(old, new))
     (tmp_path / "roster.csv").write_text("id,name,email\nada,Ada,ada@example.org\n")
     (tmp_path / "doubles.csv").write_text(ROSTER)
     (tmp_path / "columns.csv").write_text("id,nom\nada,Ada\n")
@@ -61,21 +85,23 @@ def provision(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ("cohort plan nowhere 26J --roster roster.csv --os-cloud down", 5, ["no course 'nowhere'", "demo"]),
-        ("cohort plan demo 26/J --roster roster.csv --os-cloud down", 2, ["presentation '26/J'"]),
-        ("cohort plan demo 26J --roster missing.csv --os-cloud down", 5, ["missing.csv cannot be read"]),
+        ("cohort plan nowhere", 5, ["no cohort 'nowhere'", "provision cohort init"]),
+        ("cohort plan bad", 5, ["no file bad/cohort.toml"]),
+        ("cohort plan nocourse", 5, ["no course 'nowhere'", "demo"]),
+        ("cohort plan slash", 2, ["line 3: cohort.presentation: must be", "'26/J'"]),
+        ("cohort plan noroster", 5, ["noroster/missing.csv cannot be read"]),
         (
-            "cohort plan demo 26J --roster doubles.csv --os-cloud down",
+            "cohort plan doubles",
             2,
             ["line 3: id 'ada' is already on line 2", "line 4: id is empty", "email 'x' is not an address"],
         ),
         (
-            "cohort plan demo 26J --roster columns.csv --os-cloud down",
+            "cohort plan columns/cohort.toml",
             2,
-            ["'name' is missing", "'email' is missing", "'nom' is not known", "id,name,email"],
+            ["'name' is missing", "'email' is missing", "'nom' is not known", "id,name,email", "[columns]"],
         ),
         (
-            "cohort plan ./bad 26J --roster doubles.csv --os-cloud down",
+            "cohort plan badcourse",
             2,
             [
                 "line 2: course.name",
@@ -84,13 +110,23 @@ def provision(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
                 "line 7: machine.memory_mb",
                 "line 10: user.name",
                 "line 12: user.colour: is not a key",
-                "line 3: id 'ada'",
             ],
         ),
-        ("cohort plan demo 26J --roster roster.csv --os-cloud nimbus", 5, ["nimbus", "down"]),
-        ("cohort plan demo 26J --roster roster.csv", 2, ["down"]),
-        ("cohort plan demo 26J --roster roster.csv --os-cloud down", 1, ["127.0.0.1:9"]),
-        ("cohort launch demo 26J", 2, ["--roster"]),
+        (
+            "cohort check tenants",
+            2,
+            ['line 6: cloud.tenancy: "project per student" is not there yet', "line 7: acess: "],
+        ),
+        ("cohort check", 5, ["no file cohort.toml"]),
+        ("cohort init demo 26-J", 2, ["cohort.presentation: must be 1 to 16 letters and digits"]),
+        ("cohort plan nimbus", 5, ["nimbus", "down"]),
+        ("cohort plan class --os-cloud nimbus", 5, ["nimbus", "down"]),
+        ("cohort plan nocloud", 2, ["down"]),
+        ("cohort plan class", 1, ["127.0.0.1:9"]),
+        ("cohort status class", 1, ["127.0.0.1:9"]),
+        ("cohort delete class --yes", 1, ["127.0.0.1:9"]),
+        ("ssh class ada", 1, ["127.0.0.1:9"]),
+        ("cohort launch", 2, ["Missing argument 'COHORT'"]),
         ("image convert nothing.box out.qcow2", 2, ["no file nothing.box"]),
         ("image convert not-a-disk.vmdk out.qcow2", 2, ["no disk that we know"]),
         ("image convert a b --format raw --reencode zlib", 2, ["--format raw makes none"]),
@@ -127,7 +163,7 @@ IMAGE = "inspect shrink convert upload build verify publish list show diff promo
 
 def test_help_is_there_for_every_command(folder: Path) -> None:
     nouns = {"lab": "up status env logs exec down reset destroy", "image": IMAGE}
-    nouns |= {"cohort": "plan launch status delete", "ssh": "", "demo": ""}
+    nouns |= {"cohort": "init check schema plan launch status delete", "ssh": "", "demo": ""}
     for noun, verbs in nouns.items():
         for verb in ["", *verbs.split()]:
             done = provision(folder, noun, *([verb] if verb else []), "--help")

@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 
 from provision.core.course import Course
-from provision.core.course_file import table_of
-from provision.core.course_schema import written
+from provision.core.toml_file import table_of
+from provision.core.toml_schema import written
 from tests.cli.test_bad_input import provision
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -53,7 +53,8 @@ def test_signing_in_tells_who_we_are(cloud: Connection) -> None:
          AuthenticationError, "What answers there is not an identity service"),
         ({"status_code": 503, "text": "Service Unavailable"}, BusyError, "in trouble"),
         ({"exc": requests.exceptions.ConnectTimeout}, UnsureError, "no answer in time"),
-        ({"exc": requests.exceptions.ConnectionError("[Errno 111] Connection refused")}, UnsureError, "nothing answers"),
+        ({"exc": requests.exceptions.ConnectionError("[Errno 111] Connection refused")},
+         UnsureError, "nothing answers"),
         ({"exc": requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED")}, CloudError, "certificate is not trusted"),
     ],
 )  # fmt: skip

@@ -5,19 +5,22 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 import requests_mock as rm
 from openstack.connection import Connection
 
 from provision.core.outcome import Failed
+from provision.core.privacy import Labels
 from provision.core.roster import Student
 from provision.errors import NotFoundError, PreflightError, StudentsFailedError
 from provision.progress import Silent
 from provision.workflows.cohort import delete, find_cohort, launch, plan, status
-from provision.workflows.courses import Order
 from provision.workflows.handouts import ensure_handouts, read_handouts
 from provision.workflows.machine import find_machine
+from provision.workflows.orders import Order
 
 from .conftest import HEAT, NEUTRON, NOVA
 from .test_preflight import COURSE, cloud_has
@@ -33,6 +36,7 @@ class Heat:
 
     def __init__(self, http: rm.Mocker, *, fate: dict[str, str] | None = None) -> None:
         self.http, self.fate, self.made = http, fate or {}, 0
+        self.gateway = ""
         self.stacks: dict[str, dict[str, Any]] = {}
         http.get(f"{HEAT}/stacks", json=self.index)
         http.post(f"{HEAT}/stacks", json=self.create)
@@ -40,9 +44,9 @@ class Heat:
         http.get(re.compile(rf"{HEAT}/stacks/[^/]+/[^/]+$"), json=self.show)
         http.get(re.compile(rf"{HEAT}/stacks/[^/]+/[^/]+/resources"), json=self.resources)
 
-    def add(self, student: str, state: str, tags: str | None = None) -> None:
+    def add(self, student: str, state: str, tags: str | None = None, name: str | None = None) -> None:
         self.made += 1
-        name = f"demo-26J-{student}"
+        name = name or f"demo-26J-{student}"
         self.stacks[f"{name}/id{self.made}"] = {
             "id": f"id{self.made}",
             "stack_name": name,
@@ -53,7 +57,9 @@ class Heat:
         }
 
     def index(self, request: Any, _context: Any) -> Any:
-        answer = json.dumps([stack for stack in self.stacks.values() if TAG in stack["tags"] or not request.query])
+        tags = parse_qs(urlsplit(request.url).query).get("tags", [])
+        asked = {tag for each in tags for tag in each.split(",")}
+        answer = json.dumps([stack for stack in self.stacks.values() if asked <= set(stack["tags"])])
         for path, stack in list(self.stacks.items()):
             if stack["stack_status"] == GOING:
                 stack["stack_status"] = self.fate.get(stack["stack_name"].rpartition("-")[2], COMPLETE)
@@ -63,16 +69,24 @@ class Heat:
 
     def create(self, request: Any, context: Any) -> Any:
         body = request.json()
-        student = body["parameters"]["student"]
+        student = body["parameters"].get("student") or body["stack_name"].rpartition("-")[2]
         context.status_code = 201
         context.headers["Content-Type"] = "application/json"
+        if self.fate.get(student) == "unanswered":
+            del self.fate[student]
+            self.add(student, GOING, body["tags"], body["stack_name"])
+            raise requests.ConnectionError("Connection aborted.")
+        if self.fate.get(student) == "busy":
+            del self.fate[student]
+            context.status_code = 503
+            return {"error": {"message": "Try later"}}
         if self.fate.get(student) == "refused":
             context.status_code = 403
             return {"error": {"message": "Quota exceeded for cores"}}
         if any(stack["stack_name"] == body["stack_name"] for stack in self.stacks.values()):
             context.status_code = 409
             return {"error": {"message": "exists"}}
-        self.add(student, GOING, body["tags"])
+        self.add(student, GOING, body["tags"], body["stack_name"])
         return {"stack": {"id": "x", "links": []}}
 
     def delete(self, request: Any, context: Any) -> Any:
@@ -80,9 +94,12 @@ class Heat:
         stack["stack_status"] = self.fate.get("delete", "DELETE_IN_PROGRESS")
         context.status_code = 204
 
-    def show(self, _request: Any, _context: Any) -> Any:
+    def show(self, request: Any, _context: Any) -> Any:
         # Nothing listens there: what is complete fails its proof at once.
-        return {"stack": {"outputs": [{"output_key": "address", "output_value": "127.0.0.1"}]}}
+        outputs = {"address": "127.0.0.1", "gateway": self.gateway, "inner_address": "10.21.0.17"}
+        if ".shared-" in request.path:
+            outputs = {"shared_network": "N1", "shared_group": "G1", "gateway": self.gateway}
+        return {"stack": {"outputs": [{"output_key": key, "output_value": value} for key, value in outputs.items()]}}
 
     def resources(self, _request: Any, _context: Any) -> Any:
         server = {"resource_name": "server", "resource_status": "CREATE_FAILED", "resource_status_reason": NO_HOST}
@@ -183,10 +200,10 @@ def test_the_younger_of_two_stacks_is_removed(cloud: Connection, http: rm.Mocker
 def test_status_says_who_has_what(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
     heat = Heat(http, fate={"going": GOING})
     with pytest.raises(NotFoundError, match="no machines"):
-        status(cloud, "demo-26J", None, folder=tmp_path, deadline=0.1)
+        status(cloud, order("going"), folder=tmp_path, deadline=0.1)
     heat.add("going", GOING)
     heat.add("broken", "CREATE_FAILED")
-    standings = status(cloud, "demo-26J", ["going", "broken", "missing"], folder=tmp_path, deadline=0.1)
+    standings = status(cloud, order("going", "broken", "missing"), folder=tmp_path, deadline=0.1)
     assert [(each.student, type(each.action).__name__, getattr(each.outcome, "stage", None)) for each in standings] == [
         ("going", "Wait", None),
         ("broken", "Replace", "server"),
@@ -204,11 +221,11 @@ def test_a_machine_with_tls_is_found_there_whoever_asks(cloud: Connection, http:
     wanted = replace(order("ada"), course=course)
     how = {"image": None, "flavor": None, "network": None, "folder": tmp_path}
     (launched,) = launch(cloud, wanted, **how, deadline=5, progress=Silent())  # type: ignore[arg-type]  # as many kinds
-    (standing,) = status(cloud, "demo-26J", None, folder=tmp_path, deadline=0.1)
+    (standing,) = status(cloud, wanted, folder=tmp_path, deadline=0.1)
     for outcome in (launched, standing.outcome):
         assert isinstance(outcome, Failed)
         assert "connecting to 127.0.0.1 port 443: " in outcome.reason
-    access = find_machine(cloud, "demo-26J", "ada", tmp_path)
+    access = find_machine(cloud, "demo-26J", "ada", tmp_path, Labels())
     assert (access.url, access.password) == ("https://127.0.0.1/", password)
 
 

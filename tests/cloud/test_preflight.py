@@ -9,6 +9,7 @@ from openstack.connection import Connection
 from provision.cloud.compute import Size, choose_flavor
 from provision.cloud.network import choose_external_network, observe_leftovers
 from provision.core.course_file import parse_course
+from provision.core.shape import PRIVATE, Shape
 from provision.errors import InvalidInputError, NotFoundError, PreflightError, ProvisionError
 from provision.workflows.preflight import Ground, check_ground
 
@@ -71,6 +72,7 @@ def cloud_has(
     images: list[Any] | None = None,
     networks: list[Any] = NETWORKS,
     routers: int = 10,
+    addresses: tuple[int, int] | None = None,
 ) -> None:
     http.get(f"{GLANCE}/v2/images", json={"images": [IMAGE] if images is None else images})
     http.get(f"{GLANCE}/v2/images/image1", json=IMAGE)
@@ -80,7 +82,21 @@ def cloud_has(
     limits = {key: {"limit": 100, "used": 1, "reserved": 0} for key in NEUTRON_KEYS}
     limits["router"] = {"limit": routers, "used": 8, "reserved": 1}
     http.get(f"{NEUTRON}/v2.0/quotas/project1/details", json={"quota": limits})
+    http.get(f"{NEUTRON}/v2.0/network-ip-availabilities/net1", **counted(addresses))
     http.get(f"{HEAT}/stacks", json={"stacks": []})
+
+
+def counted(addresses: tuple[int, int] | None) -> dict[str, Any]:
+    """What Neutron says to an operator of all addresses and the used ones, and to everybody else."""
+    if addresses is None:
+        error = {"type": "HTTPNotFound", "message": "The resource could not be found.", "detail": ""}
+        return {"status_code": 404, "json": {"NeutronError": error}}
+    total, used = addresses
+    subnets = [
+        {"ip_version": 4, "total_ips": total, "used_ips": used, "cidr": "172.24.4.0/24"},
+        {"ip_version": 6, "total_ips": 2**64, "used_ips": 1, "cidr": "2001:db8::/64"},
+    ]
+    return {"json": {"network_ip_availability": {"subnet_ip_availability": subnets}}}
 
 
 def check(
@@ -90,8 +106,11 @@ def check(
     flavor: str | None = None,
     network: str | None = None,
     machines: int = 1,
+    shared: int = 0,
+    shape: Shape = PRIVATE,
 ) -> Ground:
-    return check_ground(cloud, COURSE, "26J", image=image, flavor=flavor, network=network, machines=machines)
+    how = {"image": image, "flavor": flavor, "network": network, "machines": machines, "shared": shared, "shape": shape}
+    return check_ground(cloud, COURSE, "26J", **how)  # type: ignore[arg-type]  # as many kinds
 
 
 def test_a_cloud_that_has_all(cloud: Connection, http: rm.Mocker) -> None:
@@ -143,6 +162,29 @@ def test_nothing_new_asks_for_no_quota(cloud: Connection, http: rm.Mocker) -> No
             {"machines": 2},
             PreflightError,
             ["instances: 2 needed, 1 free (9 of 10 used)", "routers: 2 needed, 1 free"],
+        ),
+        # A floating IP and a router each: four addresses for two machines, of which Neutron tells who may ask.
+        (
+            {"addresses": (254, 253)},
+            {},
+            PreflightError,
+            ["room for 1 more machine:", "public addresses: 2 needed, 1 free"],
+        ),
+        (
+            {"routers": 9},
+            {"machines": 1, "shared": 2, "shape": Shape("shared")},
+            PreflightError,
+            [
+                "room for 1 more machine and 2 shared networks:",
+                "routers: 2 needed, 0 free",
+                "security group rules: 150",
+            ],
+        ),
+        (
+            {},
+            {"machines": 1, "shared": 1, "shape": Shape("shared", floating_ip=False)},
+            PreflightError,
+            ["instances: 2 needed, 1 free"],  # the gateway is one
         ),
         (
             {"images": [], "networks": []},

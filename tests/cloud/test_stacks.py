@@ -12,6 +12,7 @@ from provision.cloud.stacks import (
     StackExistsError,
     create_stack,
     delete_stack,
+    observe_shared,
     observe_stacks,
     stack_fault,
     stack_outputs,
@@ -47,6 +48,17 @@ def test_one_tagged_call_shows_all_stacks(cloud: Connection, http: rm.Mocker) ->
     ]
     calls = [call for call in http.request_history if urlparse(call.url).path.endswith("/stacks")]
     assert [parse_qs(urlparse(call.url).query) for call in calls] == [{"tags": ["provision=demo-26J,student=s001"]}]
+
+
+def test_what_is_shared_is_listed_by_a_tag_of_its_own(cloud: Connection, http: rm.Mocker) -> None:
+    tags = ["provision=demo-26J", "shared"]
+    shared = {**listed("x"), "stack_name": "demo-26J.shared-2", "id": "S2", "tags": tags}
+    http.get(f"{HEAT}/stacks", json={"stacks": [shared, {**shared, "stack_name": "by-hand"}]})
+    assert [(stack.id, stack.student) for stack in observe_shared(cloud, "provision=demo-26J")] == [("S2", "shared 2")]
+    asked = [parse_qs(urlparse(call.url).query) for call in http.request_history if "stacks" in call.url]
+    assert asked[-1] == {"tags": ["provision=demo-26J,shared"]}
+    http.get(f"{HEAT}/stacks", json={"stacks": [shared, listed("a", tags=("place=S2",))]})
+    assert [(stack.student, stack.place) for stack in observe_stacks(cloud, "provision=demo-26J")] == [("a", "S2")]
 
 
 def test_a_stack_is_asked_for_with_its_tags_as_one_string(cloud: Connection, http: rm.Mocker) -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from provision.core.capacity import PER_STUDENT, Quota, needs, shortages
+from provision.core.capacity import Quota, needs, per_student, shortages
 from provision.core.diagnosis import explain
+from provision.core.shape import PRIVATE, Shape
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,28 @@ def test_shortages(quotas: dict[str, Quota], sentences: list[str]) -> None:
 
 
 def test_no_machine_needs_nothing() -> None:
-    assert shortages(needs(0, vcpus=2, memory=2048), {name: Quota(0, 0) for name in PER_STUDENT}) == ()
+    assert shortages(needs(0, vcpus=2, memory=2048), {name: Quota(0, 0) for name in per_student(PRIVATE)}) == ()
+
+
+GATEWAY = Shape("shared", floating_ip=False, ssh_cidr=None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "shared", "amounts"),
+    [
+        # Of 200 students: a router for each, and two public addresses.
+        (PRIVATE, 0, {"stacks": 200, "routers": 200, "public addresses": 400, "instances": 200, "ports": 600}),
+        (Shape("shared"), 1, {"stacks": 201, "routers": 1, "public addresses": 201, "instances": 200, "ports": 202}),
+        (GATEWAY, 1, {"stacks": 201, "routers": 1, "public addresses": 2, "floating IPs": 1, "instances": 201}),
+        (GATEWAY, 1, {"vCPUs": 402, "RAM (MiB)": 201 * 2048, "security groups": 2}),
+        (Shape("shared"), 1, {"security group rules": 2 * 24 + 24 + 3}),
+        (Shape("shared", ssh_cidr="192.0.2.0/24"), 2, {"security group rules": 2 * (2 * 24 + 1 + 3)}),
+        (Shape(ssh_cidr=None), 0, {"security group rules": 200 * 5}),
+    ],
+)
+def test_what_two_hundred_students_take(shape: Shape, shared: int, amounts: dict[str, int]) -> None:
+    needed = needs(200, shared=shared, shape=shape, vcpus=2, memory=2048)
+    assert {name: needed.get(name, 0) for name in amounts} == amounts
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.core.course_file import parse_course
-from provision.core.course_schema import written
 from provision.core.toml_lines import Path, toml_lines
+from provision.core.toml_schema import written
 from provision.core.variables import role_variables
 from provision.errors import InvalidInputError
 

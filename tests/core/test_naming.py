@@ -65,8 +65,30 @@ def test_two_machines_never_share_a_name(one: tuple[str, str, str], other: tuple
     assert (names[0][2] == names[1][2]) == (one[:2] == other[:2])
 
 
+@given(courses, presentations, students, st.integers(1, 999))
+def test_what_is_shared_is_named_so_that_it_is_no_students(
+    course: str, presentation: str, student: str, n: int
+) -> None:
+    cohort = naming.cohort_name(course, presentation)
+    name = naming.shared_name(cohort, n)
+    assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]{0,254}", name)
+    assert naming.shared_number(name) == n
+    assert naming.shared_number(naming.stack_name(cohort, student)) is None
+    assert not naming.STUDENT_ID.fullmatch(naming.shared_label(n))
+    assert naming.labelled_number(naming.shared_label(n)) == n
+    gateway = naming.gateway_name(cohort, n)
+    assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,51}[A-Za-z0-9])?", gateway)
+    assert gateway not in (naming.gateway_name(cohort, n + 1), naming.server_name(cohort, student))
+
+
 @given(students, st.lists(st.text().filter(lambda tag: not tag.startswith("student="))))
 def test_a_stack_tells_whose_it_is(student: str, others: list[str]) -> None:
     assert naming.student_of([*others, naming.student_tag(student)]) == student
     assert naming.student_of(others) is None
     assert naming.student_of([naming.student_tag(student), naming.student_tag("other" + student)]) is None
+
+
+def test_a_stack_tells_which_network_it_uses() -> None:
+    assert naming.place_of(["provision=demo-26J", "student=place=x", naming.place_tag("3f1c")]) == "3f1c"
+    assert naming.place_of(["provision=demo-26J", "student=a", naming.SHARED_TAG]) == ""
+    assert len(naming.place_tag("0" * 36)) <= 80

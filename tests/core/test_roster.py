@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provision.core.cohort import Columns
 from provision.core.roster import Student, parse_roster
 from provision.errors import InvalidInputError
 
@@ -26,10 +27,46 @@ HEAD = "id,name,email,ssh_keys\n"
         '"id","name","email"\n"s1","Ada","ada@x.org"\n',
         "\n\nID, Name ,EMAIL\n\n s1 , Ada , ada@x.org \n\n,,\n",
         "email,id,name,,\nada@x.org,s1,Ada,,\n",
+        "sep=;\r\nid;name;email\r\ns1;Ada;ada@x.org\r\n",
+        'id;"name";email\rs1;"Ada";ada@x.org\r',
     ],
 )
 def test_every_usual_way_of_writing_is_read(text: str) -> None:
     assert parse_roster(text, "roster.csv") == (ADA,)
+
+
+REGISTRY = Columns(id="Student PI", name="First name+ Family name", email="E-mail  address")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Student PI,Family name,First name,E-mail address,Grade\ns1,Byron,Ada,ada@x.org,A\n",
+        "student  pi;FIRST NAME;Family Name;e-mail address;Grade;Grade\ns1;Ada;Byron;ada@x.org;A;B\n",
+        '"Student PI";"First name";"Family name";"E-mail address";"Grade, last"\n"s1";"Ada";"Byron";"ada@x.org";""\n',
+        "ssh_keys,Student PI,Family name,First name,E-mail address,name,id\n,s1,Byron,Ada,ada@x.org,,other\n",
+    ],
+)
+def test_a_registrys_own_columns_are_mapped_and_its_others_ignored(text: str) -> None:
+    assert parse_roster(text, "roster.csv", REGISTRY) == (Student("s1", "Ada Byron", "ada@x.org"),)
+
+
+@pytest.mark.parametrize(
+    ("columns", "header", "problems"),
+    [
+        (REGISTRY, "Student,First name,E-mail address",
+         ["column 'Student PI' is missing", "column 'Family name' is missing", "its columns are Student, First"]),
+        (REGISTRY, "Student PI,STUDENT PI,Family name,First name,E-mail address", ["'student pi' is there twice"]),
+        (Columns(ssh_keys="Public key"), "id,name,email,Note", ["column 'Public key' is missing"]),
+        (Columns(), "id,name,e-mail", ["column 'email' is missing"]),
+    ],
+)  # fmt: skip
+def test_a_mapping_that_does_not_fit_is_said(columns: Columns, header: str, problems: list[str]) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_roster(f"{header}\ns1,Ada,ada@x.org\n", "roster.csv", columns)
+    for words in problems:
+        assert any(words in found for found in caught.value.problems)
+    assert "[columns]" in str(caught.value.hint)
 
 
 def test_keys_lose_their_comments_and_quoted_fields_keep_their_commas() -> None:
@@ -52,6 +89,7 @@ def test_keys_lose_their_comments_and_quoted_fields_keep_their_commas() -> None:
         ("id,name,email\n../x,Ada,a@x.org\n", ["line 2: id '../x' must be 1 to 48 letters, digits, '.', '_' or '-',"]),
         ("id,name,email\ns1,A\x07a,a@x.org\n", ["line 2: name 'A\\x07a' holds a character that cannot be printed"]),
         ("id,name,email\ns1,Ada,ada\n", ["line 2: email 'ada' is not an address"]),
+        ("id,name,email\ns1,A\x85a,a@x.org\n", ["line 2: name 'A\\x85a' holds a character that cannot be printed"]),
         ('id,name,email\ns1,"Ada,a@x.org\n', ["line 2: is not CSV: unexpected end of data"]),
         (HEAD + "s1,Ada,a@x.org,AAAA\n", ["line 2: ssh key 'AAAA' does not begin with a key type"]),
         (

@@ -15,9 +15,11 @@ from provision.errors import InvalidInputError, NotFoundError
 from provision.guests.access import Access
 from provision.progress import Silent
 from provision.workflows.certificates import certificate_variables
-from provision.workflows.courses import named_cohort, read_course, read_order, read_roster
+from provision.workflows.courses import read_course
+from provision.workflows.demo import demo_cohort
 from provision.workflows.handouts import access_to, ensure_handouts, read_handouts, save_urls
 from provision.workflows.image import build_image, plan_build
+from provision.workflows.orders import read_cohort, read_order, read_roster
 
 NOW = datetime.now(UTC)
 COURSE = """\
@@ -60,16 +62,71 @@ def test_a_course_that_is_nowhere(here: Path, name: str, words: str) -> None:
         read_course(name)
 
 
+def cohort(folder: Path, course: str, more: str = "") -> Path:
+    """A folder with a cohort.toml, and a roster as a registry exports it."""
+    folder.mkdir()
+    (folder / "cohort.toml").write_text(f'[cohort]\ncourse = "{course}"\npresentation = "26J"\n{more}')
+    (folder / "roster.csv").write_text("id;Full name;email\ns1;Ada;a@x.org\n")
+    return folder
+
+
 def test_a_cohort_is_named_also_without_the_courses_file(here: Path) -> None:
-    assert (named_cohort("tm351", "26J"), named_cohort("images/own", "26J")) == ("tm351-26J", "demo-26J")
+    file = read_cohort(str(cohort(here / "class", "tm999")))
+    assert (file.cohort, file.folder) == ("tm999-26J", here / "class" / "handouts" / "tm999-26J")
+    with pytest.raises(NotFoundError, match="no course 'tm999'"):
+        read_order(file)
 
 
-def test_the_mistakes_of_course_roster_and_name_come_together(here: Path) -> None:
+@pytest.mark.parametrize("name", ["class", "class/cohort.toml", "./class/"])
+def test_a_cohorts_files_are_found_from_its_own(here: Path, name: str) -> None:
+    cohort(here / "class", "../images/own/course.toml", '[columns]\nname = "full name"\n[network]\nshape = "shared"\n')
+    file = read_cohort(name, here / "elsewhere")
+    order = read_order(file)
+    assert (order.course.name, order.cohort, order.presentation) == ("demo", "demo-26J", "26J")
+    assert (order.students, order.shape.kind, file.folder) == ((Student("s1", "Ada", "a@x.org"),), "shared",
+                                                                 here / "elsewhere")  # fmt: skip
+
+
+def test_a_course_whose_file_is_about_another_is_refused(here: Path) -> None:
+    """Launched as demo-26J, it would be asked after as own-26J."""
+    file = read_cohort(str(cohort(here / "class", "own", '[columns]\nname = "full name"\n')))
+    with pytest.raises(InvalidInputError, match=r"is about 'demo', and .* about 'own'") as caught:
+        read_order(file)
+    assert 'course = "demo"' in str(caught.value.hint)
+
+
+def test_machines_that_nobody_could_reach_are_refused(here: Path) -> None:
+    end = '[columns]\nname = "full name"\n[network]\nfloating_ip = false\n'
+    with pytest.raises(InvalidInputError, match="takes a public address in any case"):
+        read_order(read_cohort(str(cohort(here / "class", "../images/own/course.toml", end))))
+
+
+@pytest.mark.parametrize("name", ["nowhere", "images"])
+def test_a_cohort_that_is_nowhere(here: Path, name: str) -> None:
+    with pytest.raises(NotFoundError, match=f"no cohort '{name}': no file"):
+        read_cohort(name)
+
+
+def test_the_demonstrations_cohort_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = demo_cohort()
+    order = read_order(file)
+    assert (order.cohort, [student.id for student in order.students]) == ("demo-26J", ["ada", "grace"])
+    assert (file.said.cloud.name, order.shape.ssh_cidr, file.folder) == (
+        "lab",
+        "172.24.4.0/24",
+        Path("demo-26J/handouts/demo-26J"),
+    )
+    (tmp_path / "demo-26J" / "roster.csv").write_text("id,name,email\ns1,Ada,a@x.org\n")
+    assert [student.id for student in read_order(demo_cohort()).students] == ["s1"]
+
+
+def test_the_mistakes_of_course_and_roster_come_together(here: Path) -> None:
     (here / "images" / "own" / "course.toml").write_text(COURSE.replace("vcpus = 1", "vcpus = 0"))
-    (here / "roster.csv").write_text("id,name\n")
+    file = read_cohort(str(cohort(here / "class", "own")))
     with pytest.raises(InvalidInputError) as caught:
-        read_order("own", "26-J", here / "roster.csv")
-    for words in ("line 7: machine.vcpus", "column 'email' is missing", "presentation '26-J'"):
+        read_order(file)
+    for words in ("line 7: machine.vcpus", "column 'name' is missing", "column 'Full name' is not known"):
         assert words in caught.value.message
 
 
@@ -79,6 +136,7 @@ def test_the_mistakes_of_course_roster_and_name_come_together(here: Path) -> Non
         ("id,name,email\ns1,Ada,a@x.org\n".encode("utf-8-sig"), None),
         ("id,name,email\ns1,Ada,a@x.org\n".encode("utf-16"), None),
         ("id,name,email\ns1,Zoë,a@x.org\n".encode("cp1252"), "not UTF-8: line 2"),
+        ("id,name,email\ns1,Ada,a@x.org\n".encode("utf-16")[:-1], "not UTF-16: line 2"),
     ],
 )
 def test_encodings(tmp_path: Path, data: bytes, words: str | None) -> None:

@@ -19,18 +19,27 @@ from provision.cloud.connection import connect
 from provision.cloud.stacks import observe_stacks
 from provision.core.naming import cohort_tag
 from provision.core.plan import Stack
+from provision.lab.network import NETWORK
 from provision.paths import data_path
 
 COURSE, PRESENTATION = "demo", "LAB"
 ROSTER = "id;name;email\r\ns001;Ada Lovelace;ada@example.org\r\nt.w_o;Alan Turing;alan@example.org\r\n"
+COHORT = f"""\
+[cohort]
+course = "{COURSE}"
+presentation = "{PRESENTATION}"
+[cloud]
+name = "lab"
+[access]
+ssh = "{NETWORK}"
+"""
 PLAIN = ("--progress", "plain")
-LAUNCH = ("cohort", "launch", COURSE, PRESENTATION, "--roster", "roster.csv", *PLAIN, "--format", "json")
+LAUNCH = ("cohort", "launch", ".", *PLAIN, "--format", "json")
 BOOT = 1500  # seconds for two guests under emulation, side by side with whatever else the machine does
 
 
 def command(*words: str) -> list[str]:
-    verb = 1 if words[0] == "ssh" else 2
-    return [str(Path(sys.executable).with_name("provision")), *words[:verb], "--os-cloud", "lab", *words[verb:]]
+    return [str(Path(sys.executable).with_name("provision")), *words]
 
 
 def provision(folder: Path, *words: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
@@ -91,8 +100,9 @@ def interrupted(folder: Path, how: signal.Signals, wanted: int) -> tuple[int, fl
 @pytest.fixture(scope="module")
 def launched(lab: object, proved: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     folder = tmp_path_factory.mktemp("cohort")
+    (folder / "cohort.toml").write_text(COHORT)
     (folder / "roster.csv").write_text(ROSTER, newline="")
-    done = provision(folder, "image", "publish", COURSE, PRESENTATION, seconds=1800)
+    done = provision(folder, "image", "publish", COURSE, PRESENTATION, "--os-cloud", "lab", seconds=1800)
     assert done.returncode == 0, done.stderr
     before = census()
     try:
@@ -110,7 +120,7 @@ def launched(lab: object, proved: object, tmp_path_factory: pytest.TempPathFacto
         assert [row["password"] for row in rows] == [row["password"] for row in handouts(folder)]
         yield Launched(folder, before, result)
     finally:
-        provision(folder, "cohort", "delete", COURSE, PRESENTATION, "--yes", seconds=600)
+        provision(folder, "cohort", "delete", ".", "--yes", seconds=600)
 
 
 def handouts(folder: Path) -> list[dict[str, str]]:
@@ -118,12 +128,48 @@ def handouts(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_heat_itself_finds_the_template_sound(lab: object) -> None:
+@pytest.mark.parametrize("name", ["student", "shared"])
+def test_heat_itself_finds_the_templates_sound(lab: object, name: str) -> None:
     answer = connect("lab").orchestration.post(
-        "/validate", json={"template": data_path("heat/student.yaml").read_text()}
+        "/validate", json={"template": data_path(f"heat/{name}.yaml").read_text()}
     )
     assert answer.status_code == 200, answer.text
-    assert answer.json()["Parameters"]["password_hash"]["NoEcho"] == "true"
+    if name == "student":
+        assert answer.json()["Parameters"]["password_hash"]["NoEcho"] == "true"
+
+
+OWN = {"network", "subnet", "router", "router_interface", "security_group"}
+
+
+@pytest.mark.parametrize(
+    ("name", "gateway", "made"),
+    [
+        ("student", None, {*OWN, "port", "floating_ip", "server"}),
+        ("student", "", {"port", "floating_ip", "server"}),
+        ("student", "172.24.4.9", {"port", "server"}),
+        ("shared", None, OWN),
+        ("shared", "", {*OWN, "gateway_group", "gateway_port", "gateway_address", "gateway"}),
+    ],
+)
+def test_heat_itself_makes_of_each_shape_what_it_should(
+    launched: Launched, name: str, gateway: str | None, made: set[str]
+) -> None:
+    cloud = connect("lab")
+    image, flavor = next(cloud.image.images()).id, next(cloud.compute.flavors()).id
+    network = next(cloud.network.networks(is_router_external=True)).id
+    group = next(cloud.network.security_groups()).id
+    given = {"external_network": network}
+    if name == "student":
+        given |= {"student": "x", "server_name": "x", "image": image, "flavor": flavor, "ssh_keys": "ssh-ed25519 AAAA"}
+        given |= {"password_hash": "argon2:$argon2id$x"}
+        given |= {"shared_network": network, "shared_group": group, "gateway": gateway} if gateway is not None else {}
+    elif gateway is not None:
+        given |= {"gateway_image": image, "gateway_flavor": flavor, "ssh_cidrs": "192.0.2.0/24"}
+    template = data_path(f"heat/{name}.yaml").read_text()
+    body = {"stack_name": "preview", "template": template, "parameters": given}
+    answer = cloud.orchestration.post("/stacks/preview", json=body)
+    assert answer.status_code == 200, answer.text
+    assert {each["resource_name"] for each in answer.json()["stack"]["resources"]} == made
 
 
 def test_every_student_is_ready_at_an_address_of_his_own(launched: Launched) -> None:
@@ -150,13 +196,12 @@ def test_launching_again_touches_nothing(launched: Launched) -> None:
 
 
 def test_plan_has_nothing_to_do(launched: Launched) -> None:
-    words = ("cohort", "plan", COURSE, PRESENTATION, "--roster", "roster.csv", "--format", "csv")
-    planned = provision(launched.folder, *words)
+    planned = provision(launched.folder, "cohort", "plan", "cohort.toml", "--format", "csv")
     assert [line.split(",")[1] for line in planned.stdout.splitlines()] == ["action", "keep", "keep"], planned.stderr
 
 
 def test_status_proves_them_again(launched: Launched) -> None:
-    done = provision(launched.folder, "cohort", "status", COURSE, PRESENTATION, "--format", "json", seconds=600)
+    done = provision(launched.folder, "cohort", "status", ".", "--format", "json", seconds=600)
     assert [each["state"] for each in json.loads(done.stdout)] == ["ready", "ready"], done.stderr
 
 
@@ -170,7 +215,7 @@ def test_status_proves_them_again(launched: Launched) -> None:
     ],
 )
 def test_ssh_is_the_students_own_shell(launched: Launched, words: tuple[str, ...], code: int, printed: str) -> None:
-    done = provision(launched.folder, "ssh", COURSE, PRESENTATION, "s001", "--", *words)
+    done = provision(launched.folder, "ssh", ".", "s001", "--", *words)
     assert (done.returncode, done.stdout.strip()) == (code, printed), done.stderr
 
 
@@ -181,12 +226,12 @@ def test_the_metadata_service_is_closed_to_the_student(launched: Launched) -> No
         "    ours.settimeout(30)\n"
         "    print(ours.connect_ex(('169.254.169.254', 80)))"
     )
-    done = provision(launched.folder, "ssh", COURSE, PRESENTATION, "s001", "--", "python3", "-c", shlex.quote(ask))
+    done = provision(launched.folder, "ssh", ".", "s001", "--", "python3", "-c", shlex.quote(ask))
     assert done.stdout.strip() == str(errno.ECONNREFUSED), done.stderr
 
 
 def test_ssh_to_nobody(launched: Launched) -> None:
-    done = provision(launched.folder, "ssh", COURSE, PRESENTATION, "nobody")
+    done = provision(launched.folder, "ssh", ".", "nobody")
     assert done.returncode == 5
     assert "'nobody' has no machine in cohort demo-LAB" in done.stderr
 
@@ -211,23 +256,22 @@ def boundless() -> Iterator[str]:
 def test_a_stack_that_fails_is_explained_and_the_rest_kept(launched: Launched, boundless: str) -> None:
     (launched.folder / "three.csv").write_text(ROSTER + "s003;Grace Hopper;grace@example.org\r\n", newline="")
     before = {stack.id for stack in stacks()}
-    words = [word.replace("roster.csv", "three.csv") for word in LAUNCH]
-    done = provision(launched.folder, *words, "--flavor", boundless, seconds=900)
+    done = provision(launched.folder, *LAUNCH, "--roster", "three.csv", "--flavor", boundless, seconds=900)
     outcome = json.loads(done.stdout)[-1]
     assert (done.returncode, outcome["student"], outcome["state"]) == (4, "s003", "failed"), done.stderr
     assert outcome["stage"] == "server"
     assert "No valid host was found" in outcome["reason"]
     assert before <= {stack.id for stack in stacks()}
-    planned = provision(launched.folder, *["plan" if word == "launch" else word for word in words if word not in PLAIN])
+    planned = provision(launched.folder, "cohort", "plan", ".", "--roster", "three.csv", "--format", "json")
     assert [each["action"] for each in json.loads(planned.stdout)] == ["keep", "keep", "replace"], planned.stderr
 
 
 def test_deleting_leaves_nothing(launched: Launched) -> None:
-    refused = provision(launched.folder, "cohort", "delete", COURSE, PRESENTATION)
+    refused = provision(launched.folder, "cohort", "delete", ".")
     assert refused.returncode != 0
     assert "demo-LAB-s001" in refused.stderr
     assert len(stacks()) >= 2
-    done = provision(launched.folder, "cohort", "delete", COURSE, PRESENTATION, "--yes", seconds=600)
+    done = provision(launched.folder, "cohort", "delete", ".", "--yes", seconds=600)
     assert done.returncode == 0, done.stderr
     assert census() == launched.before
     assert handouts(launched.folder), "handouts are the person's own"

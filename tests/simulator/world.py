@@ -2,7 +2,7 @@
 
 from provision.core.course_file import parse_course
 from provision.core.roster import Student
-from provision.workflows.courses import Order
+from provision.workflows.orders import Order
 
 from .state import PROJECT, Cloud
 

@@ -1,16 +1,17 @@
-"""The JSON Schema of course.toml, for editors, and how TOML writes a value."""
+"""The JSON Schema of a TOML file, for editors, and how TOML writes a value."""
 
 from typing import Any
 
-from provision.core.course import Course
+from pydantic import BaseModel
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def course_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of course.toml. TOML knows no null: what may be left out is only not required."""
-    made: dict[str, Any] = _without_null(Course.model_json_schema())
-    return {"$schema": DRAFT, "$id": "course.schema.json", **made}
+def file_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a model's file. TOML knows no null: what may be left out is not required."""
+    made: dict[str, Any] = _without_null(model.model_json_schema())
+    name = str(model.model_config["title"]).removesuffix(".toml")
+    return {"$schema": DRAFT, "$id": f"{name}.schema.json", **made}
 
 
 def _without_null(node: Any) -> Any:

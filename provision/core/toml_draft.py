@@ -1,4 +1,4 @@
-"""A new course.toml: every key with its meaning, filled with what is known of the course's box."""
+"""A new TOML file from its model: every key with its meaning, filled with what is known."""
 
 from collections.abc import Iterator, Mapping
 from textwrap import wrap
@@ -6,23 +6,22 @@ from textwrap import wrap
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from provision.core.course import Course
-from provision.core.course_file import table_of
-from provision.core.course_schema import written
+from provision.core.toml_file import is_array, table_of
+from provision.core.toml_schema import written
 
 WIDTH = 100  # columns of a comment
 Filled = Mapping[str, Mapping[str, object] | list[Mapping[str, object]]]
 
 
-def draft_course(filled: Filled, heading: str) -> str:
-    """The text of a course.toml that says `filled`; what is optional and not known is there as a comment."""
+def draft_file(model: type[BaseModel], filled: Filled, heading: str) -> str:
+    """The text of a `model`'s file that says `filled`; what is optional and not known is there as a comment."""
     parts = ["\n".join(_comment(heading))]
-    for name, field in Course.model_fields.items():
+    for name, field in model.model_fields.items():
         table = table_of(field)
         if table is None:
             continue
         known = filled.get(name)
-        head = f"[[{name}]]" if name == "application" else f"[{name}]"
+        head = f"[[{name}]]" if is_array(field) else f"[{name}]"
         tables = known if isinstance(known, list) else [known or {}]
         about = "\n".join(_comment((table.__doc__ or "").strip()))
         off = known is None and not field.is_required() and not isinstance(field.default, BaseModel)
@@ -33,11 +32,14 @@ def draft_course(filled: Filled, heading: str) -> str:
 
 
 def _keys(table: type[BaseModel], known: Mapping[str, object]) -> Iterator[str]:
-    chosen = bool(known.keys() & {"build", "file"})
+    # Of keys of which there must be exactly one, the first is written where none is known.
+    extra = table.model_config.get("json_schema_extra")
+    one_of = isinstance(extra, dict) and "oneOf" in extra
+    first = next(iter(table.model_fields)) if one_of and not known else None
     for key, field in table.model_fields.items():
         yield from _comment(field.description or "")
         value = known.get(key, field.default if not field.is_required() else _example(field))
-        wanted = value is not None or (key == "build" and not chosen)
+        wanted = value is not None or key == first
         yield f"{'' if wanted else '# '}{key} = {written(_example(field) if value is None else value)}"
 
 
