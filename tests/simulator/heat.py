@@ -96,15 +96,12 @@ def _link(request: Request, stack: Stack, more: str = "", rel: str = "self") -> 
 
 
 def _shown(cloud: Cloud, request: Request, stack: Stack) -> dict[str, Any]:
-    inside = {
-        name.rpartition(".")[2]: {**cloud.things.get(made["kind"], {}).get(made["id"], {}), **made}
-        for name, made in stack.made.items()
-    }
+    scope = cloud.scope(stack)
     outputs = [
         {
             "output_key": name,
             "description": about.get("description", "No description given"),
-            "output_value": resolve(about["value"], stack.parameters, inside),
+            "output_value": resolve(about["value"], scope),
         }
         for name, about in (stack.template.get("outputs") or {}).items()
     ]

@@ -81,6 +81,7 @@ class Cloud:
     things: dict[str, dict[str, Thing]] = field(default_factory=lambda: {kind: {} for kind in QUOTAS})
     images: dict[str, Thing] = field(default_factory=dict)
     behind: dict[str, Stack] = field(default_factory=dict)  # the stack to which a public address leads
+    inner: dict[str, set[str]] = field(default_factory=dict)  # the addresses that ports have, by network
     tokens: dict[str, float] = field(default_factory=dict)  # until when each is good
     used: Counter[str] = field(default_factory=Counter)  # by the names of core/capacity.py
     taken: Counter[str] = field(default_factory=Counter)  # by somebody else, for the moment
@@ -188,6 +189,14 @@ class Cloud:
         """Let an address be had again."""
         high, middle, low = (int(part) for part in address.split(".")[1:])
         self._addresses.append((high - 128) * 65536 + middle * 256 + low)
+
+    def scope(self, stack: Stack) -> templates.Scope:
+        """What the functions of a stack's template look up."""
+        things = {
+            path.rpartition(".")[2]: {**self.things.get(made["kind"], {}).get(made["id"], {}), **made}
+            for path, made in stack.made.items()
+        }
+        return templates.scope(stack.template, stack.parameters, things)
 
     # Fates
 
