@@ -48,7 +48,9 @@ def answered(line: Line, name: str, error: ProvisionError | None, now: float) ->
     if error is None:
         line.pace = pacing.was_taken(line.pace)
         return
-    asked = line.open.pop(name)
+    asked = line.open.pop(name, None)
+    if asked is None:  # it was seen complete before its answer broke
+        return
     if isinstance(error, BusyError):
         chance = random.random()  # noqa: S311  # spreads calls, hides nothing
         line.pace = pacing.was_refused(line.pace, asked, now, error.wait, chance)
@@ -59,7 +61,7 @@ def answered(line: Line, name: str, error: ProvisionError | None, now: float) ->
 def refused(line: Line, name: str) -> None:
     """The answer was a no that has nothing to do with how fast we ask."""
     line.calls -= 1
-    line.open.pop(name)
+    line.open.pop(name, None)
 
 
 def complete(line: Line, name: str, now: float) -> None:

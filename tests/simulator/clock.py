@@ -1,11 +1,17 @@
 """Time that passes only while everybody waits, so that an hour of a cloud takes as long as its computing does."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count, islice
 from math import inf
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
+from time import monotonic
 from typing import Any, TypeVar
+
+from provision.clock import REAL
 
 T = TypeVar("T")
 BEGIN = 1_795_800_000.0  # 2026-11-27T17:20:00Z
@@ -15,14 +21,44 @@ class StandstillError(Exception):
     """Everybody waits for somebody else: what is tested would hang for ever."""
 
 
+class FastClock:
+    """The computer's own time, but faster: for what several processes do together."""
+
+    def __init__(self, speed: float = 60.0) -> None:
+        self.speed, self._began = speed, monotonic()
+
+    def now(self) -> float:
+        """Seconds since 1970, from the same moment on in every run."""
+        return BEGIN + (monotonic() - self._began) * self.speed
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, not quite so long."""
+        REAL.sleep(seconds / self.speed)
+
+    def take(self, queue: SimpleQueue[T], seconds: float | None = None) -> T | None:
+        """The next of a queue, or None after `seconds`."""
+        return REAL.take(queue, None if seconds is None else seconds / self.speed)
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Do `work` in a daemon thread."""
+        REAL.start(work)
+
+
 @dataclass(eq=False)
 class _Waiter:
-    """A thread that waits until `end`, or until its queue has something."""
+    """A thread that waits. `line` is that of its queue."""
 
-    end: float
-    queue: SimpleQueue[Any] | None = None
+    line: "_Line | None" = None
     woken: Event = field(default_factory=Event)
     stuck: bool = False
+
+
+@dataclass(eq=False)
+class _Line:
+    """A queue, and who waits for something in it."""
+
+    queue: SimpleQueue[Any]
+    waiters: deque[_Waiter] = field(default_factory=deque)
 
 
 class VirtualClock:
@@ -37,7 +73,9 @@ class VirtualClock:
         self._lock = Lock()
         self._now = BEGIN
         self._busy = 1
-        self._waiters: list[_Waiter] = []
+        self._ends: list[tuple[float, int, _Waiter]] = []  # a heap; those woken before their time stay in it
+        self._lines: dict[int, _Line] = {}
+        self._numbers = count()
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -46,18 +84,23 @@ class VirtualClock:
     def sleep(self, seconds: float) -> None:
         """Wait, which takes no time."""
         if seconds > 0:
-            self._wait(_Waiter(self._now + seconds))
+            self._wait(self._after(seconds))
 
     def take(self, queue: SimpleQueue[T], seconds: float | None = None) -> T | None:
         """The next of a queue, or None after `seconds`."""
-        end = inf if seconds is None else self._now + max(0.0, seconds)
+        end = inf if seconds is None else self._after(seconds)
         while True:
             try:
                 return queue.get_nowait()
             except Empty:
                 if self._now >= end:
                     return None
-            self._wait(_Waiter(end, queue))
+            self._wait(end, queue)
+
+    def _after(self, seconds: float) -> float:
+        # A number as large as the seconds since 1970 does not change when a nanosecond is added to it: whoever waits
+        # that long in a loop would do so for ever.
+        return self._now + max(seconds, 1e-6) if seconds > 0 else self._now
 
     def start(self, work: Callable[[], None]) -> None:
         """Do `work` in a daemon thread that this clock counts."""
@@ -73,9 +116,14 @@ class VirtualClock:
                 self._busy -= 1
                 self._settle()
 
-    def _wait(self, waiter: _Waiter) -> None:
+    def _wait(self, end: float, queue: SimpleQueue[Any] | None = None) -> None:
         with self._lock:
-            self._waiters.append(waiter)
+            waiter = _Waiter()
+            if queue is not None:
+                waiter.line = self._lines.setdefault(id(queue), _Line(queue))
+                waiter.line.waiters.append(waiter)
+            if end < inf:
+                heappush(self._ends, (end, next(self._numbers), waiter))
             self._busy -= 1
             self._settle()
         waiter.woken.wait()
@@ -84,27 +132,27 @@ class VirtualClock:
 
     def _settle(self) -> None:
         """When nobody is busy any more: wake those who have something in their queues, or else those who are next."""
-        if self._busy or not self._waiters:
+        if self._busy:
             return
-        ready = self._with_something_to_take()
-        if not ready:
-            soonest = min(waiter.end for waiter in self._waiters)
-            ready = [waiter for waiter in self._waiters if waiter.end == soonest]
-            if soonest < inf:
-                self._now = max(self._now, soonest)
-            for waiter in ready:
-                waiter.stuck = soonest == inf
-        for waiter in ready:
-            self._waiters.remove(waiter)
-            self._busy += 1
-            waiter.woken.set()
+        for line in self._lines.values():
+            for waiter in [*islice(line.waiters, line.queue.qsize())]:
+                self._wake(waiter)
+        if not self._busy:
+            self._pass_time()
 
-    def _with_something_to_take(self) -> list[_Waiter]:
-        """For each thing in a queue, one of those that wait for it."""
-        left: dict[int, int] = {}
-        ready = []
-        for waiter in self._waiters:
-            if waiter.queue is not None and left.setdefault(id(waiter.queue), waiter.queue.qsize()):
-                left[id(waiter.queue)] -= 1
-                ready.append(waiter)
-        return ready
+    def _pass_time(self) -> None:
+        while self._ends and (not self._busy or self._ends[0][0] <= self._now):
+            end, _, waiter = heappop(self._ends)
+            if not waiter.woken.is_set():
+                self._now = max(self._now, end)
+                self._wake(waiter)
+        if not self._busy:
+            for waiter in [waiter for line in self._lines.values() for waiter in line.waiters]:
+                waiter.stuck = True
+                self._wake(waiter)
+
+    def _wake(self, waiter: _Waiter) -> None:
+        if waiter.line:
+            waiter.line.waiters.remove(waiter)
+        self._busy += 1
+        waiter.woken.set()

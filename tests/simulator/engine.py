@@ -1,13 +1,16 @@
 """What Heat does with a stack in the time after it has answered: makes its resources, heals, deletes them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
+from ipaddress import ip_network
+from itertools import islice
 from math import inf
 from typing import Any
 
 from .faults import Fate
 from .state import EXTERNAL, FLAVORS, QUOTAS, Cloud, RefusedError, Stack, Thing
-from .templates import Part, resolve
+from .templates import Part, holds, resolve
 
 _ACT_SECONDS = 5.0
 Make = Callable[[Cloud, Stack, Mapping[str, Any]], Thing]
@@ -60,7 +63,7 @@ def _make_all(cloud: Cloud, stack: Stack, action: str) -> None:
     stack.turn += 1
     build = cloud.setup.build
     for part in stack.parts:
-        if ".".join(part.path) in stack.made:
+        if ".".join(part.path) in stack.made or not holds(part.condition, cloud.scope(stack)):
             continue
         fate = cloud.fate(stack, part.kind, action)
         if fate and fate.reason is None:
@@ -79,10 +82,10 @@ def _make_all(cloud: Cloud, stack: Stack, action: str) -> None:
 
 def _make(cloud: Cloud, stack: Stack, part: Part, fate: Fate | None) -> None:
     kind, make = _MAKERS.get(part.kind, ("", _nothing))
-    inside = {name.rpartition(".")[2]: thing for name, thing in stack.made.items()}
-    given = resolve(part.given, stack.parameters, inside)
-    properties = resolve(part.properties, {**stack.parameters, **given}, inside)
-    thing = make(cloud, stack, properties)
+    outer = cloud.scope(stack)
+    given = resolve(part.given, outer)
+    scope = replace(outer, parameters={**outer.parameters, **given})
+    thing = make(cloud, stack, resolve(part.properties, scope))
     stack.made[".".join(part.path)] = {"kind": kind, **thing}
     if fate:  # the thing is there, and is no good
         if kind == "servers":
@@ -136,6 +139,9 @@ def _unmake(cloud: Cloud, thing: Thing) -> None:
         cloud.give_back(thing["floating_ip_address"])
     if kind == "routers" and name in cloud.things[kind] and thing["gateway"]:
         cloud.give_back(thing["gateway"])
+    if kind == "ports" and (port := cloud.things[kind].get(name)):
+        inner = {fixed["ip_address"] for fixed in port.get("fixed_ips") or ()}
+        cloud.inner.get(port["network_id"], set()).difference_update(inner)
     if kind == "servers":
         cloud.delete_server_by_id(name)
     elif kind:
@@ -187,6 +193,7 @@ def _subnet(cloud: Cloud, stack: Stack, properties: Mapping[str, Any]) -> Thing:
     _checked(cloud, "ports", "port")
     made = _plain("subnets", "subnet", "cidr")(cloud, stack, properties)
     cloud.things["subnets"][made["id"]]["network_id"] = properties.get("network")
+    cloud.things["networks"][properties["network"]]["cidr"] = properties["cidr"]
     cloud.add("ports", {"network_id": properties.get("network"), "device_owner": "network:dhcp"})
     return {**made, "network_id": properties.get("network")}
 
@@ -218,8 +225,20 @@ def _group(cloud: Cloud, stack: Stack, properties: Mapping[str, Any]) -> Thing:
 def _port(cloud: Cloud, stack: Stack, properties: Mapping[str, Any]) -> Thing:
     made = _plain("ports", "port")(cloud, stack, properties)
     port = cloud.things["ports"][made["id"]]
-    port |= {"network_id": properties.get("network"), "security_groups": properties.get("security_groups") or []}
+    network = properties.get("network")
+    port |= {"network_id": network, "security_groups": properties.get("security_groups") or []}
+    asked = (properties.get("fixed_ips") or [{}])[0].get("ip_address")
+    port |= {"fixed_ips": [{"ip_address": asked or _inner_address(cloud, properties["network"])}]}
     return made
+
+
+def _inner_address(cloud: Cloud, network: str) -> str:
+    """The first address of the network that no other port has."""
+    taken = cloud.inner.setdefault(network, set())
+    hosts = ip_network(cloud.things["networks"][network]["cidr"]).hosts()
+    address = next(str(host) for host in islice(hosts, 1, None) if str(host) not in taken)  # the first is the router's
+    taken.add(address)
+    return address
 
 
 def _floating_ip(cloud: Cloud, stack: Stack, properties: Mapping[str, Any]) -> Thing:

@@ -1,8 +1,12 @@
 """What goes wrong, as data: which calls meet which trouble and when, and what becomes of which stacks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .state import Cloud
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,10 @@ class Truncate:
 
 @dataclass(frozen=True)
 class RetryDate:
-    """503 with Retry-After as an HTTP date, that many seconds from then."""
+    """A status with Retry-After as an HTTP date, that many seconds from then."""
 
     seconds: float
+    status: int = 503
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ NEW_STACK = r"^POST /heat/.*/stacks( |$)"
 DELETED_STACK = r"^DELETE /heat/"
 LISTED_STACKS = r"^GET /heat/[^ ]*/stacks(\?|$)"
 ANY_READ = "^GET "
-ANY_CALL = "^"
+ANY_CALL = "^[A-Z]+ /(?!machines)"  # to the cloud: machines are reached by another way
 
 NO_HOST = (
     'ResourceInError: resources.{resource}: Went to status ERROR due to "Message: No valid host was found. '
@@ -151,10 +156,23 @@ class Build:
 
 
 @dataclass(frozen=True)
+class Happening:
+    """What somebody or something does behind our back, once: `after` seconds, or else at a call like `call`.
+
+    `skip` of those come through before.
+    """
+
+    do: Callable[["Cloud"], object]
+    after: float | None = None
+    call: str = ""
+    skip: int = 0
+
+
+@dataclass(frozen=True)
 class Setup:
     """A cloud, as it is when nothing is wrong with it, and what will be. Quotas by the names of core/capacity.py."""
 
-    latency: Latency = Latency(0, 0)
+    latency: Latency = Latency()
     capacity: Capacity | None = None
     build: Build = Build()
     quotas: Mapping[str, int] = field(default_factory=dict)
@@ -162,5 +180,6 @@ class Setup:
     pool: int = 65_000  # public addresses
     faults: tuple[Fault, ...] = ()
     fates: tuple[Fate, ...] = ()
+    happenings: tuple["Happening", ...] = ()
     token_life: float = 3600.0
     seed: int = 1

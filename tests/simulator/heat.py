@@ -19,9 +19,6 @@ def check(cloud: Cloud, request: Request) -> Answer | None:
     name = request.body["stack_name"]
     if cloud.stacks_named(name):
         return refusal("heat", 409, f"The Stack ({name}) already exists.", "StackExists")
-    if len(cloud.stacks) >= cloud.setup.stack_limit:
-        words = f"You have reached the maximum stacks per tenant, {cloud.setup.stack_limit}. Please delete some stacks."
-        return refusal("heat", 403, words, "RequestLimitExceeded")
     return None
 
 
@@ -99,15 +96,12 @@ def _link(request: Request, stack: Stack, more: str = "", rel: str = "self") -> 
 
 
 def _shown(cloud: Cloud, request: Request, stack: Stack) -> dict[str, Any]:
-    inside = {
-        name.rpartition(".")[2]: {**cloud.things.get(made["kind"], {}).get(made["id"], {}), **made}
-        for name, made in stack.made.items()
-    }
+    scope = cloud.scope(stack)
     outputs = [
         {
             "output_key": name,
             "description": about.get("description", "No description given"),
-            "output_value": resolve(about["value"], stack.parameters, inside),
+            "output_value": resolve(about["value"], scope),
         }
         for name, about in (stack.template.get("outputs") or {}).items()
     ]
@@ -151,7 +145,10 @@ def _resource(request: Request, stack: Stack, path: str) -> dict[str, Any]:
 
 
 def _create(cloud: Cloud, request: Request) -> Answer:
-    body = request.body
+    body, most = request.body, cloud.setup.stack_limit
+    if len(cloud.stacks) + cloud.taken["stacks"] >= most:
+        words = f"You have reached the maximum stacks per tenant, {most}. Please delete some stacks."
+        return refusal("heat", 403, words, "RequestLimitExceeded")
     template, parameters, parts = cloud.parse(body)
     if wrong := _wrong(template, parameters):
         return refusal("heat", 400, wrong, "StackValidationFailed")

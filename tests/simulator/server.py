@@ -67,6 +67,15 @@ class Simulator:
         """A clouds.yaml whose cloud `campus` this is; `timeout` in real seconds."""
         return CLOUDS.format(url=self.url, timeout=timeout)
 
+    def meet(self, setup: Setup) -> None:
+        """From now on the cloud is as `setup` says; its times, and all counts of calls, begin now."""
+        with self.cloud.lock:
+            self.cloud.advance()
+            self.cloud.begin(setup)
+            self.met.clear()
+            self.seen.clear()
+            self.calls.clear()
+
     def count(self, pattern: str) -> int:
         """How many calls there were whose "METHOD /service/path" matches."""
         return sum(bool(re.search(pattern, call.what)) for call in self.calls)
@@ -146,6 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         came = simulator.clock.now() - cloud.began
         with cloud.lock:
             cloud.advance()
+            cloud.happen(key)
             trouble, seconds = _trouble(simulator, key), _latency(simulator, key)
             creates = request.method == "POST" and request.path.endswith("/stacks")
             longer, too_many = _strain(simulator) if creates else (0.0, False)
@@ -153,13 +163,13 @@ class _Handler(BaseHTTPRequestHandler):
         simulator.clock.sleep(seconds + longer)
         if too_many:
             answer = refusal("", 503, "No server is available to handle this request.")
-        status = self._meet(request, trouble, answer)
-        simulator.calls.append(Call(came, key, status))
+        self._call = (came, key)
+        self._meet(request, trouble, answer)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _serve  # noqa: N815  # http.server's names
 
-    def _meet(self, request: Request, trouble: Trouble | None, answer: Answer | None) -> int:
-        """Do what is asked and answer it, as far as the trouble lets us; the status that was answered."""
+    def _meet(self, request: Request, trouble: Trouble | None, answer: Answer | None) -> None:
+        """Do what is asked and answer it, as far as the trouble lets us."""
         clock = self.simulator.clock
         if isinstance(trouble, Delay | Hang):
             clock.sleep(trouble.seconds)
@@ -173,44 +183,50 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._say(_no(request, status, trouble.headers))
             case Say(status=status, body=body):
                 return self._say(Answer(status, body, {**HTML, **trouble.headers}))
-            case RetryDate(seconds=seconds):
+            case RetryDate(seconds=seconds, status=status):
                 date = formatdate(clock.now() + seconds, usegmt=True)
-                return self._say(_no(request, 503, {"Retry-After": date}))
+                return self._say(_no(request, status, {"Retry-After": date}))
             case Drop(reset=reset):
                 return self._drop(reset=reset)
             case Hang():
                 return self._hang()
         assert answer is not None
-        return self._say(answer, trouble)
+        self._say(answer, trouble)
+        return None
 
-    def _say(self, answer: Answer, trouble: Trouble | None = None) -> int:
+    def _say(self, answer: Answer, trouble: Trouble | None = None) -> None:
         content = answer.content
         head = [f"HTTP/1.1 {answer.status} {self.responses.get(answer.status, ('',))[0]}"]
         length = {} if answer.status == 204 else {"Content-Length": str(len(content))}
         for name, value in {"Content-Type": "application/json", **length, **answer.headers}.items():
             head.append(f"{name}: {value}")
         message = "\r\n".join([*head, "", ""]).encode() + content
+        self._answered(answer.status)
         if isinstance(trouble, Truncate):
             message = message[: len(message) - len(content) + int(len(content) * trouble.share)]
             self.close_connection = True
         if isinstance(trouble, Trickle):
             for byte in message:
+                # Before each byte: after the last one the client goes on, and its time is no longer ours to pass.
+                self.simulator.clock.sleep(trouble.seconds)
                 self.wfile.write(bytes([byte]))
                 self.wfile.flush()
-                self.simulator.clock.sleep(trouble.seconds)
         else:
             self.wfile.write(message)
-        return answer.status
 
-    def _drop(self, *, reset: bool) -> int:
+    def _answered(self, status: int) -> None:
+        # Before it is sent: then whoever has an answer finds the call that it answers.
+        self.simulator.calls.append(Call(*self._call, status))
+
+    def _drop(self, *, reset: bool) -> None:
+        self._answered(0)
         if reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
-        return 0
 
-    def _hang(self) -> int:
+    def _hang(self) -> None:
         self.connection.recv(1)  # the client closes
-        return self._drop(reset=False)
+        self._drop(reset=False)
 
 
 def _no(request: Request, status: int, headers: Mapping[str, str]) -> Answer:

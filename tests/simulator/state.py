@@ -4,10 +4,12 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from threading import RLock
 from typing import Any
 from uuid import UUID
@@ -15,7 +17,7 @@ from uuid import UUID
 from provision.clock import Clock
 
 from . import templates
-from .faults import Fate, Setup
+from .faults import Fate, Fault, Happening, Setup
 from .templates import Part
 
 PROJECT, USER = "b" * 32, "a" * 32
@@ -79,18 +81,32 @@ class Cloud:
     things: dict[str, dict[str, Thing]] = field(default_factory=lambda: {kind: {} for kind in QUOTAS})
     images: dict[str, Thing] = field(default_factory=dict)
     behind: dict[str, Stack] = field(default_factory=dict)  # the stack to which a public address leads
+    inner: dict[str, set[str]] = field(default_factory=dict)  # the addresses that ports have, by network
     tokens: dict[str, float] = field(default_factory=dict)  # until when each is good
     used: Counter[str] = field(default_factory=Counter)  # by the names of core/capacity.py
+    taken: Counter[str] = field(default_factory=Counter)  # by somebody else, for the moment
     dice: random.Random = field(init=False)
     began: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.dice, self.began = random.Random(self.setup.seed), self.clock.now()  # noqa: S311  # no secret
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = count(1)
-        self._met: dict[Fate, int] = {}
+        self._ids = random.Random(0)  # noqa: S311  # no secret
+        self.begin(self.setup)
         self._addresses = [*range(self.setup.pool, 0, -1)]
         self.add("networks", {"id": EXTERNAL, "name": "public", "project_id": "c" * 32, "router:external": True})
+
+    def begin(self, setup: Setup) -> None:
+        """Be as `setup` says from now on; what is there stays."""
+        self.setup, self.began = setup, self.clock.now()
+        self.dice = random.Random(setup.seed)  # noqa: S311  # no secret
+        self._met: dict[Fate, int] = {}
+        self.taken.clear()
+        for server in self.things["servers"].values():
+            server["serves"] = min(server.get("serves", inf), self.clock.now())  # what never got ready does so now
+        self._expected: dict[Happening, int] = {}
+        for each in setup.happenings:
+            self.expect(each)
 
     # Time
 
@@ -98,7 +114,7 @@ class Cloud:
         """The time as the services write it."""
         return datetime.fromtimestamp(self.clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def later(self, seconds: float, event: Callable[[], None]) -> None:
+    def later(self, seconds: float, event: Callable[[], object]) -> None:
         """Let something happen in a while."""
         heappush(self._events, (self.clock.now() + seconds, next(self._numbers), event))
 
@@ -107,9 +123,24 @@ class Cloud:
         while self._events and self._events[0][0] <= self.clock.now():
             heappop(self._events)[2]()
 
+    def expect(self, happening: Happening) -> None:
+        """Let it happen in its time."""
+        if happening.after is None:
+            self._expected[happening] = happening.skip
+        else:
+            self.later(happening.after, partial(happening.do, self))
+
+    def happen(self, call: str) -> None:
+        """Let happen what waits for a call like this one."""
+        for each in [each for each in [*self._expected] if re.search(each.call, call)]:
+            self._expected[each] -= 1
+            if self._expected[each] < 0:
+                del self._expected[each]
+                each.do(self)
+
     def new_id(self) -> str:
         """An id that looks like OpenStack's, and the same one in every run."""
-        return str(UUID(int=self.dice.getrandbits(128), version=4))
+        return str(UUID(int=self._ids.getrandbits(128), version=4))
 
     # Things and quotas
 
@@ -132,15 +163,21 @@ class Cloud:
 
     def limit(self, name: str) -> int:
         """The quota of that name; -1 if there is none."""
-        return self.setup.quotas.get(name, -1)
+        return self.setup.stack_limit if name == "stacks" else self.setup.quotas.get(name, -1)
 
     def has_room(self, name: str, more: int = 1) -> bool:
         """Whether the quota allows more."""
-        return not 0 <= self.limit(name) < self.used[name] + more
+        return not 0 <= self.limit(name) < self.used[name] + self.taken[name] + more
+
+    def take_all_but(self, left: int, name: str) -> None:
+        """Somebody else in the project takes what is left of a quota, or of the "addresses", but for `left`."""
+        used = len(self.stacks) if name == "stacks" else self.used[name]
+        free = len(self._addresses) if name == "addresses" else self.limit(name) - used
+        self.taken[name] = free - left
 
     def take_address(self) -> str:
         """A public address: of the loopback network, so that no traffic leaves this machine."""
-        if not self._addresses:
+        if len(self._addresses) <= self.taken["addresses"]:
             raise RefusedError(
                 "IpAddressGenerationFailureClient: resources.{resource}: No more IP addresses available on network "
                 f"{EXTERNAL}."
@@ -152,6 +189,14 @@ class Cloud:
         """Let an address be had again."""
         high, middle, low = (int(part) for part in address.split(".")[1:])
         self._addresses.append((high - 128) * 65536 + middle * 256 + low)
+
+    def scope(self, stack: Stack) -> templates.Scope:
+        """What the functions of a stack's template look up."""
+        things = {
+            path.rpartition(".")[2]: {**self.things.get(made["kind"], {}).get(made["id"], {}), **made}
+            for path, made in stack.made.items()
+        }
+        return templates.scope(stack.template, stack.parameters, things)
 
     # Fates
 
@@ -169,7 +214,13 @@ class Cloud:
         """Whether a machine answers at that public address."""
         made = self.behind[address].made.values() if address in self.behind else ()
         servers = [self.things["servers"].get(each["id"], {}) for each in made if each["kind"] == "servers"]
-        return any(each.get("status") == "ACTIVE" and each["serves"] <= self.clock.now() for each in servers)
+        return any(each.get("status") == "ACTIVE" and each.get("serves", inf) <= self.clock.now() for each in servers)
+
+    def suffer(self, fault: Fault, seconds: float) -> None:
+        """Meet a fault from now on, and for so long."""
+        age = self.clock.now() - self.began
+        faults = (*self.setup.faults, replace(fault, begin=age, end=age + seconds))
+        self.setup = replace(self.setup, faults=faults)
 
     # What happens behind everybody's back
 
