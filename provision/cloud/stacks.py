@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from provision.cloud.connection import translated
 from provision.core.naming import SHARED_TAG, place_of, shared_label, shared_number, student_of
 from provision.core.plan import Stack
-from provision.errors import CloudError, NotFoundError
+from provision.errors import CloudError, NotFoundError, UnsureError
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
+CREATED = 201  # Heat's yes to a new stack
+CREATED = 201  # Heat's yes to a new stack
 TIMEOUT_MINUTES = 30  # after which Heat itself gives a stack up
 
 
@@ -90,9 +92,12 @@ def create_stack(connection: "Connection", name: str, template: str, parameters:
     }
     with translated(f"Creating stack {name}"):
         try:
-            raise_from_response(connection.orchestration.post("/stacks", json=body))
+            answer = connection.orchestration.post("/stacks", json=body)
+            raise_from_response(answer)
         except ConflictException as exc:
             raise StackExistsError(f"A stack {name} exists already.") from exc
+    if answer.status_code != CREATED:  # a proxy's page in its place is no yes
+        raise UnsureError(f"Creating stack {name} was answered with {answer.status_code}, which Heat does not say.")
 
 
 def delete_stack(connection: "Connection", stack: Stack) -> None:

@@ -3,6 +3,7 @@
 import getpass
 import os
 import random
+import secrets
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -113,7 +114,8 @@ def _ourselves(verb: str, now: float) -> str:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    return f"{verb} by {user}@{socket.gethostname()} since {since} (process {_process(os.getpid())})"[-250:]
+    run = secrets.token_hex(4)  # of two in one process each is another's
+    return f"{verb} by {user}@{socket.gethostname()} since {since} (process {_process(os.getpid())}, run {run})"[-250:]
 
 
 def _process(number: int) -> str:
@@ -136,7 +138,7 @@ def _place() -> str:
 
 def _is_over(lock: Lock) -> bool:
     """Whether its holder gave no sign of life for the lease, or is a process of this computer that is no more."""
-    known = search(r"\(process (\d+)-\w+-(\w+)\)", lock.holder)
+    known = search(r"\(process (\d+)-\w+-(\w+), run \w+\)", lock.holder)
     dead = known is not None and known[2] == _place() != "unknown" and _process(int(known[1])) not in lock.holder
     return dead or lock.silent > LEASE
 

@@ -212,7 +212,8 @@ def test_of_eight_at_once_exactly_one_gets_it(cloud: Connection, neutron: Neutro
 
 
 def dead(neutron: Neutron, cloud: Connection, holder: str = "launch by ada@elsewhere since 1970") -> None:
-    """A lock whose holder was killed."""
+    """A lock whose holder was killed, and no other."""
+    neutron.ports.clear()
     with lock(cloud, neutron):
         (port,) = neutron.ports.values()
         network = dict(neutron.networks)

@@ -30,7 +30,7 @@ NOW = datetime(2026, 11, 22, 10, 5, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cloud that is asked every moment."""
-    for module in ("servers", "repair", "launch"):
+    for module in ("servers", "repair"):
         monkeypatch.setattr(f"provision.workflows.{module}.POLL", 0.05)
 
 

@@ -129,18 +129,34 @@ def network(cloud: Cloud, request: Request) -> Answer:
 def _one(cloud: Cloud, request: Request, kind: str, name: str) -> Answer:
     thing = cloud.things[kind][name]
     if request.method == "DELETE":
-        cloud.remove(kind, name)
-        return Answer(204)
+        return _remove(cloud, kind, name)
     if request.method == "PUT":
         thing |= next(iter(request.body.values()))
-        thing["revision_number"] += 1
+        thing |= {"revision_number": thing["revision_number"] + 1, "updated_at": cloud.now()}
     return Answer(200, {kind.removesuffix("s"): thing})
+
+
+def _remove(cloud: Cloud, kind: str, name: str) -> Answer:
+    """A network goes with its subnets, and not while it has ports."""
+    if kind == "networks":
+        if any(port.get("network_id") == name for port in cloud.things["ports"].values()):
+            return refusal("neutron", 409, f"There are one or more ports still in use on the network {name}.", "InUse")
+        for subnet in _subnets(cloud, name):
+            cloud.remove("subnets", subnet)
+    cloud.remove(kind, name)
+    return Answer(204)
+
+
+def _subnets(cloud: Cloud, network: str) -> list[str]:
+    return [each["id"] for each in cloud.things["subnets"].values() if each.get("network_id") == network]
 
 
 def _add(cloud: Cloud, request: Request, kind: str) -> Answer:
     ((singular, wanted),) = request.body.items()
     if not cloud.has_room(QUOTAS[kind]):
         return refusal("neutron", 409, f"Quota exceeded for resources: ['{singular}'].", "OverQuota")
+    if kind == "subnets" and _subnets(cloud, wanted["network_id"]):
+        return refusal("neutron", 400, f"The requested subnet with cidr {wanted['cidr']} overlaps another.", "Invalid")
     taken = {address for port in cloud.things["ports"].values() for address in _fixed(port)}
     for address in _fixed(wanted):
         if kind == "ports" and address in taken:
@@ -162,11 +178,14 @@ def _found(cloud: Cloud, request: Request, kind: str) -> list[Thing]:
                 return False
             if key == "router:external" and bool(thing.get(key)) != (wanted.lower() == "true"):
                 return False
-            if key in thing and key not in ("tags", "router:external") and str(thing[key]) != wanted:
+            if key == "fixed_ips" and wanted.partition("=")[2] not in {address for _, address in _fixed(thing)}:
+                return False
+            if key in thing and key not in ("tags", "router:external", "fixed_ips") and str(thing[key]) != wanted:
                 return False
         return True
 
-    return [thing for thing in cloud.things[kind].values() if fits(thing)]
+    found = [thing for thing in cloud.things[kind].values() if fits(thing)]
+    return [{**each, "subnets": _subnets(cloud, each["id"])} for each in found] if kind == "networks" else found
 
 
 def _quotas(cloud: Cloud) -> dict[str, dict[str, int]]:

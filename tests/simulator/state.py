@@ -94,7 +94,9 @@ class Cloud:
         self._ids = random.Random(0)  # noqa: S311  # no secret
         self.begin(self.setup)
         self._addresses = [*range(self.setup.pool, 0, -1)]
-        self.add("networks", {"id": EXTERNAL, "name": "public", "project_id": "c" * 32, "router:external": True})
+        theirs = {"project_id": "c" * 32}
+        self.add("networks", {"id": EXTERNAL, "name": "public", "router:external": True, "mtu": 1500, **theirs})
+        self.add("subnets", {"network_id": EXTERNAL, "ip_version": 4, "cidr": "127.128.0.0/9", **theirs})
 
     def begin(self, setup: Setup) -> None:
         """Be as `setup` says from now on; what is there stays."""
@@ -159,7 +161,14 @@ class Cloud:
     def owned(self, thing: Thing) -> Thing:
         """With what all things have."""
         common = {"name": "", "description": "", "status": "ACTIVE", "tags": [], "revision_number": 1}
-        return {**common, "project_id": PROJECT, "tenant_id": PROJECT, "created_at": self.now(), **thing}
+        return {
+            **common,
+            "project_id": PROJECT,
+            "tenant_id": PROJECT,
+            "created_at": self.now(),
+            "updated_at": self.now(),
+            **thing,
+        }
 
     def limit(self, name: str) -> int:
         """The quota of that name; -1 if there is none."""

@@ -60,7 +60,6 @@ def test_a_rule_that_was_opened_by_hand_is_seen(simulator: Simulator, operator: 
     assert not isinstance(made.actions[0], Keep)
 
 
-@lacking("a lock that excludes: who comes second is told so, and changes nothing")
 def test_of_two_operators_at_once_one_is_sent_away(simulator: Simulator, operator: Operator) -> None:
     simulator.meet(Setup(latency=Latency(0.05, 0.5, spread=0.5)))
     ends: SimpleQueue[tuple[Outcome, ...] | ProvisionError] = SimpleQueue()
