@@ -25,7 +25,7 @@ def _deadline(seconds: int) -> Callable[[Callable[..., None]], Callable[..., Non
                         metavar="SECONDS", help="How long to wait for the cloud and for the machines.")  # fmt: skip
 
 
-@click.command(short_help="Lay every machine to sleep; what is on it stays.")
+@click.command(short_help="Put every machine to sleep; what is on it stays.")
 @click.argument("cohort", metavar="COHORT")
 @cohort_cloud_option
 @handout_option
@@ -36,7 +36,7 @@ def _deadline(seconds: int) -> Callable[[Callable[..., None]], Callable[..., Non
 def suspend(
     cohort: str, cloud: str | None, folder: Path | None, shelve: bool, deadline: float, form: str, output: str
 ) -> None:
-    """Lay every machine of COHORT to sleep, its gateways too. What is on them, and their addresses, stay.
+    """Put every machine of COHORT to sleep, its gateways too. What is on them, and their addresses, stay.
 
     A suspended machine's programs go on where they were. A shelved one boots again, and frees memory and vCPUs for
     others meanwhile. Run it again at any time: what sleeps already is left alone.

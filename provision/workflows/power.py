@@ -37,7 +37,7 @@ class Asleep:
 def suspend(
     connection: "Connection", order: Order, *, shelve: bool, deadline: float, progress: Progress
 ) -> tuple[Asleep | Failed, ...]:
-    """Lay every machine of a cohort to sleep, those of its gateways too; how each student's ended."""
+    """Put every machine of a cohort to sleep, those of its gateways too; how each student's ended."""
     goal: Goal = "shelved" if shelve else "suspended"
     stacks = _stacks(connection, order)
     with progress.phase("Suspending machines") as phase:
