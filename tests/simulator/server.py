@@ -197,8 +197,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _say(self, answer: Answer, trouble: Trouble | None = None) -> None:
         content = answer.content
         head = [f"HTTP/1.1 {answer.status} {self.responses.get(answer.status, ('',))[0]}"]
-        length = {} if answer.status == 204 else {"Content-Length": str(len(content))}
-        for name, value in {"Content-Type": "application/json", **length, **answer.headers}.items():
+        about = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        for name, value in {**({} if answer.status == 204 else about), **answer.headers}.items():
             head.append(f"{name}: {value}")
         message = "\r\n".join([*head, "", ""]).encode() + content
         self._answered(answer.status)
