@@ -17,7 +17,7 @@ from caretaking.common import (
     NOBODYS,
     TAKEN,
     WRONG,
-    Refused,
+    RefusedError,
     Settings,
     end_sessions,
     locked,
@@ -42,7 +42,7 @@ def claim(settings: Settings, sent: dict[str, Any]) -> dict[str, Any]:
     with locked():
         now = owner(settings)
         if now not in ("", wanted["student"]):
-            raise Refused(TAKEN, f"it is {now}'s machine, and stays so")
+            raise RefusedError(TAKEN, f"it is {now}'s machine, and stays so")
         changed = _become(settings, wanted)
         if hostname:
             _call_itself(hostname)
@@ -52,11 +52,11 @@ def claim(settings: Settings, sent: dict[str, Any]) -> dict[str, Any]:
 def password(settings: Settings, sent: dict[str, Any]) -> dict[str, Any]:
     """Another password for the student whose machine it is; whoever signed in with the old one is out."""
     if set(sent) != {"password_hash"} or not _fits(HASH, sent["password_hash"]):
-        raise Refused(WRONG, "what was sent is not a password_hash alone, as Jupyter Server takes it")
+        raise RefusedError(WRONG, "what was sent is not a password_hash alone, as Jupyter Server takes it")
     with locked():
         now = owner(settings)
         if not now:
-            raise Refused(NOBODYS, "it is nobody's machine yet, and has no password")
+            raise RefusedError(NOBODYS, "it is nobody's machine yet, and has no password")
         return {"student": now, "changed": _become(settings, sent)}
 
 
@@ -67,7 +67,7 @@ def checked(sent: dict[str, Any]) -> dict[str, Any]:
     if sent.get("hostname") is not None and not _fits(HOSTNAME, sent["hostname"]):
         problems.append("hostname is no name of a host")
     if problems:
-        raise Refused(WRONG, "; ".join(problems))
+        raise RefusedError(WRONG, "; ".join(problems))
     return dict(sent)
 
 

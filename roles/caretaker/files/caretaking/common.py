@@ -1,4 +1,4 @@
-"""What the verbs share: the settings, refusals, the lock, the student's services, and acting with their rights alone."""
+"""What the verbs share: settings, refusals, the lock, the student's services, and acting with their rights alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BODY_LIMIT = 65536
 STOP_SECONDS, END_SECONDS = 20, 3
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Why a verb was not done, and the exit code that says of which kind that is."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -59,9 +59,9 @@ def body(source: BinaryIO) -> dict[str, Any]:
     try:
         sent = json.loads(source.read(BODY_LIMIT))
     except ValueError as error:
-        raise Refused(WRONG, f"what was sent is not JSON: {error}") from error
+        raise RefusedError(WRONG, f"what was sent is not JSON: {error}") from error
     if not isinstance(sent, dict):
-        raise Refused(WRONG, "what was sent is no JSON object")
+        raise RefusedError(WRONG, "what was sent is no JSON object")
     return sent
 
 
@@ -109,7 +109,7 @@ def systemctl(*words: str, check: bool = True, timeout: float | None = None) -> 
     """What systemctl prints."""
     done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False, timeout=timeout)
     if check and done.returncode:
-        raise Refused(FAILED, f"systemctl {' '.join(words)}: {done.stderr.strip() or done.returncode}")
+        raise RefusedError(FAILED, f"systemctl {' '.join(words)}: {done.stderr.strip() or done.returncode}")
     return done.stdout
 
 
@@ -157,10 +157,10 @@ def as_student(settings: Settings, work: Callable[[], Any]) -> Any:
         said = stream.read()
     _, status = os.waitpid(child, 0)
     if not said:
-        raise Refused(FAILED, f"it was ended before its end (status {status})")
+        raise RefusedError(FAILED, f"it was ended before its end (status {status})")
     answer = json.loads(said)
     if "refused" in answer:
-        raise Refused(*answer["refused"])
+        raise RefusedError(*answer["refused"])
     return answer["done"]
 
 
@@ -169,9 +169,9 @@ def _answer(settings: Settings, work: Callable[[], Any], writer: int) -> int:
     try:
         drop(settings)
         answer = {"done": work()}
-    except Refused as refusal:
+    except RefusedError as refusal:
         answer = {"refused": [refusal.code, str(refusal)]}
-    except Exception as error:  # whatever it is, it must reach who asked
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must reach who asked
         answer = {"refused": [FAILED, f"{type(error).__name__}: {error}"]}
     os.write(writer, json.dumps(answer).encode())
     return 0

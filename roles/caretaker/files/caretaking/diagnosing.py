@@ -111,7 +111,7 @@ def _mode(path: str) -> str:
 
 
 def _listens(address: str, port: int) -> str:
-    """Such as "127.0.0.1:8888"; "*" is every address. The kernel writes words of four bytes in the processor's order."""
+    """Such as "127.0.0.1:8888"; "*" is every address. The kernel writes words of four bytes, the lowest first."""
     raw = b"".join(bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8))
     where = ipaddress.ip_address(raw)
     return f"{'*' if where.is_unspecified else where}:{port}"

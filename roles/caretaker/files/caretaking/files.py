@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from caretaking.common import (
     NOBODYS,
-    Refused,
+    RefusedError,
     Settings,
     as_student,
     end_sessions,
@@ -55,7 +55,7 @@ def restore(settings: Settings, source: BinaryIO, _target: BinaryIO) -> dict[str
 
 def _belongs(settings: Settings) -> None:
     if not owner(settings):
-        raise Refused(NOBODYS, "it is nobody's machine yet")
+        raise RefusedError(NOBODYS, "it is nobody's machine yet")
 
 
 def _staged(settings: Settings) -> str:
@@ -87,7 +87,7 @@ def _differing(settings: Settings, folders: list[str]) -> list[str]:
 
 
 def _swap(settings: Settings, folders: list[str]) -> str:
-    """Two renames a folder: killed between them, what was there is in the folder that is kept, and asking again goes on."""
+    """Two renames a folder: killed between them, what was there is in the folder that is kept; asking again goes on."""
     kept = KEPT + time.strftime("%Y%m%d-%H%M%S")
     for folder in _differing(settings, folders):
         here = os.path.join(settings.home, folder)
@@ -103,7 +103,7 @@ def _swap(settings: Settings, folders: list[str]) -> str:
 
 
 def reset(settings: Settings) -> dict[str, Any]:
-    """The home as at first boot, but for the course's folders. Of the rest, what a person sees is moved into the first."""
+    """The home as at first boot, but for the course's folders; what else one sees there is moved into the first."""
     with locked():
         _belongs(settings)
         end_sessions(settings)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from caretaking import activity, binding, diagnosing, files
-from caretaking.common import FAILED, Refused, Settings, body, read_settings
+from caretaking.common import FAILED, RefusedError, Settings, body, read_settings
 
 VERBS: dict[str, Callable[[Settings, BinaryIO, BinaryIO], object]] = {
     "activity": lambda settings, _in, _out: activity.seen(settings),
@@ -30,7 +30,7 @@ def run(verb: str) -> int:
         if answer is not None:
             print(json.dumps(answer))
         sys.stdout.flush()
-    except Refused as refusal:
+    except RefusedError as refusal:
         print(refusal, file=sys.stderr)
         return refusal.code
     except OSError as error:

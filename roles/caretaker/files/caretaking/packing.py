@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from caretaking.common import WRONG, Refused
+from caretaking.common import WRONG, RefusedError
 
 MANIFEST = ".provision-manifest.json"
 VERSION = 1
@@ -113,7 +113,7 @@ def unpack(source: BinaryIO, place: str, folders: list[str]) -> dict[str, Any]:
         with gzip.GzipFile(fileobj=source) as packed, tarfile.open(mode="r|", fileobj=packed) as tar:
             for member in tar:
                 if manifest:
-                    raise Refused(WRONG, "there is more behind the manifest")
+                    raise RefusedError(WRONG, "there is more behind the manifest")
                 if member.name == MANIFEST:
                     manifest = _manifest(tar, member)
                     continue
@@ -125,7 +125,7 @@ def unpack(source: BinaryIO, place: str, folders: list[str]) -> dict[str, Any]:
             while packed.read(BLOCK):
                 pass  # to the end, where gzip's own checksum is
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Refused(WRONG, f"it is no backup, or a part of one is missing: {error}") from error
+        raise RefusedError(WRONG, f"it is no backup, or a part of one is missing: {error}") from error
     _prove(files, manifest)
     for path, member in reversed(times):  # what is in a folder first: that changes the folder's
         os.chmod(path, member.mode & 0o777)
@@ -138,9 +138,9 @@ def _manifest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
     try:
         manifest = json.loads(content.read()) if content else None
     except ValueError as error:
-        raise Refused(WRONG, f"its manifest is not JSON: {error}") from error
+        raise RefusedError(WRONG, f"its manifest is not JSON: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("version") != VERSION:
-        raise Refused(WRONG, f"its manifest is not of version {VERSION}")
+        raise RefusedError(WRONG, f"its manifest is not of version {VERSION}")
     return manifest
 
 
@@ -149,7 +149,7 @@ def _path(place: str, member: tarfile.TarInfo, folders: list[str]) -> str:
     parts = member.name.split("/")
     below = any(member.name == folder or member.name.startswith(folder + "/") for folder in folders)
     if not below or any(part in ("", ".", "..") for part in parts):
-        raise Refused(WRONG, f"{member.name!r} is not below a folder of the course")
+        raise RefusedError(WRONG, f"{member.name!r} is not below a folder of the course")
     path = place
     for part in parts[:-1]:
         path = os.path.join(path, part)
@@ -158,13 +158,13 @@ def _path(place: str, member: tarfile.TarInfo, folders: list[str]) -> str:
         ):
             os.mkdir(path)
         if os.path.islink(path) or not os.path.isdir(path):
-            raise Refused(WRONG, f"{member.name!r} is in what is no folder")
+            raise RefusedError(WRONG, f"{member.name!r} is in what is no folder")
     return os.path.join(path, parts[-1])
 
 
 def _take_out(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> str | None:
     if os.path.lexists(path):
-        raise Refused(WRONG, f"{member.name!r} is there twice")
+        raise RefusedError(WRONG, f"{member.name!r} is there twice")
     if member.isdir():
         os.mkdir(path, 0o700)
     elif member.issym():
@@ -172,7 +172,7 @@ def _take_out(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> str |
     elif member.isreg():
         return _take_file(tar, member, path)
     else:
-        raise Refused(WRONG, f"{member.name!r} is neither a file nor a folder nor a link")
+        raise RefusedError(WRONG, f"{member.name!r} is neither a file nor a folder nor a link")
     return None
 
 
@@ -188,21 +188,21 @@ def _take_file(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> str:
 def _prove(files: dict[str, str], manifest: dict[str, Any]) -> None:
     """Every file is the manifest's, and every one of the manifest's is there."""
     if not manifest:
-        raise Refused(WRONG, "it has no manifest: a part of it is missing")
+        raise RefusedError(WRONG, "it has no manifest: a part of it is missing")
     said = manifest.get("files")
     if said != files:
         wrong = [name for name in {*files, *(said or ())} if files.get(name) != (said or {}).get(name)]
-        raise Refused(WRONG, f"its manifest says otherwise of {len(wrong)} files, such as {min(wrong)!r}")
+        raise RefusedError(WRONG, f"its manifest says otherwise of {len(wrong)} files, such as {min(wrong)!r}")
 
 
 def tree(root: str) -> dict[str, tuple[int, str]]:
-    """What is below a folder: of each path its mode, and a file's digest or a link's target. Two such are alike or not."""
+    """What is below a folder, to be compared: of each path its mode, and a file's digest or a link's target."""
     found = {}
     for name in _names(os.path.dirname(root), os.path.basename(root), skipped := []):
         path = os.path.join(os.path.dirname(root), name)
         seen = os.lstat(path)
         found[name] = (stat.S_IMODE(seen.st_mode), _content(path, seen.st_mode))
-    return {**found, **{name: (0, "skipped") for name in skipped}}
+    return {**found, **dict.fromkeys(skipped, (0, "skipped"))}
 
 
 def _content(path: str, mode: int) -> str:
