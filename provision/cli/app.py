@@ -17,6 +17,7 @@ COMMANDS = {
     "image": "provision.cli.image",
     "cohort": "provision.cli.cohort",
     "ssh": "provision.cli.machine",
+    **dict.fromkeys(("password", "backup", "restore"), "provision.cli.caretaking"),
     "demo": "provision.cli.demo",
 }
 

@@ -79,8 +79,8 @@ def stuck_stack(connection: "Connection", stack: Stack, words: str) -> Failed:
     return Failed(stack.student, "stack", f"{words}; it waits for {waits}" if waits else words, hint)
 
 
-def find_machine(connection: "Connection", cohort: str, student: str, folder: Path, labels: Labels) -> Access:
-    """The way into a student's machine. Raises NotFoundError where there is no stack or no handout for it."""
+def find_stack(connection: "Connection", cohort: str, student: str, labels: Labels) -> Stack:
+    """The stack of a student's machine. Raises NotFoundError where there is none."""
     stacks = recognised(observe_stacks(connection, cohort_tag(cohort), student_tag(labels.label(student))), labels)
     if not stacks:
         key = f" Is {labels.place} the key of the launch that made it?" if labels.key else ""
@@ -89,7 +89,12 @@ def find_machine(connection: "Connection", cohort: str, student: str, folder: Pa
             hint=f"See who has one: provision cohort status COHORT.{key}",
         )
     (action, *_) = plan_cohort([student], stacks)
-    stack = next(stack for stack in stacks if stack == getattr(action, "stack", None))
+    return next(stack for stack in stacks if stack == getattr(action, "stack", None))
+
+
+def find_machine(connection: "Connection", cohort: str, student: str, folder: Path, labels: Labels) -> Access:
+    """The way into a student's machine. Raises NotFoundError where there is no stack or no handout for it."""
+    stack = find_stack(connection, cohort, student, labels)
     handout = read_handouts(folder).get(student)
     if handout is None:
         failed = _no_handout(stack, folder)

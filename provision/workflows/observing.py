@@ -1,5 +1,6 @@
 """A cohort with all that its stacks made, by six list calls, however many its students are."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from provision.cloud.compute import observe_servers
@@ -7,7 +8,7 @@ from provision.cloud.network import observe_addresses, observe_groups, observe_p
 from provision.cloud.stacks import observe_shared
 from provision.core.drift import Parts
 from provision.core.naming import cohort_tag
-from provision.core.plan import Stack
+from provision.core.plan import Create, Stack, plan_cohort
 from provision.errors import NotFoundError
 from provision.workflows.labels import observe_cohort
 from provision.workflows.orders import Order
@@ -41,3 +42,18 @@ def observe_standing(connection: "Connection", order: Order) -> tuple[Stack, ...
             hint="Is it the right cloud and project? If so: provision cohort launch COHORT",
         )
     return stacks
+
+
+def observe_chosen(connection: "Connection", order: Order, students: Sequence[str]) -> tuple[Stack, ...]:
+    """The stack of each of these students, of all if none is named. Raises NotFoundError for who has none."""
+    found = observe_standing(connection, order)
+    stacks: dict[str, Stack] = {}
+    for action in plan_cohort(list(dict.fromkeys(stack.student for stack in found)), found):
+        if not isinstance(action, Create):
+            stacks.setdefault(action.student, action.stack)
+    if missing := [student for student in students if student not in stacks]:
+        raise NotFoundError(
+            f"No machine in cohort {order.cohort}: {', '.join(missing)}.",
+            hint="See who has one: provision cohort status COHORT",
+        )
+    return tuple(stacks[student] for student in students or stacks)
