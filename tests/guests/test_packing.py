@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,14 +129,23 @@ def test_what_is_no_backup_is_refused(members: list[Write], why: str, tmp_path: 
         unpacked(target.getvalue(), tmp_path / "there")
 
 
+def means(zipped: bytes, meant: bytes) -> bool:
+    try:
+        return bool(zipped) and gzip.decompress(zipped) == meant
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
 def test_every_cut_and_every_changed_byte_is_seen(tmp_path: Path) -> None:
     (tmp_path / "home/notebooks").mkdir(parents=True)
     (tmp_path / "home/notebooks/x").write_bytes(os.urandom(500))
     whole = packed(tmp_path / "home")
+    # A bit between two blocks of gzip's may mean nothing: what comes out is what went in, and nobody need complain.
+    meant = gzip.decompress(whole)
     broken = [whole[:end] for end in range(0, len(whole), 37)]
     broken += [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(10, len(whole), 37)]
     file = tmp_path / "backup"
-    for number, each in enumerate(broken):
+    for number, each in enumerate(each for each in broken if not means(each, meant)):
         file.write_bytes(each)
         with pytest.raises(InvalidInputError):
             read_archive(file)

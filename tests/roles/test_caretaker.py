@@ -196,12 +196,16 @@ def test_the_courses_folders_come_back_as_they_were(kept: Kept) -> None:
     assert not (kept.root / "home/student/.provision-restore").exists()
 
 
-def listing(folder: Path) -> str:
-    """Modes, owners, kinds, times, names, links' targets and contents of all below a folder."""
-    form = "%m %u:%g %y %T@ %P %l\\n"
-    found = subprocess.check_output(["find", folder, "-printf", form], text=True)
-    sums = subprocess.check_output(f"cd {folder} && find -type f -exec sha256sum {{}} +", shell=True, text=True)
-    return "".join(sorted(line.partition(".0000000000")[0] for line in [*found.splitlines(), *sums.splitlines()]))
+def listing(folder: Path) -> dict[str, tuple[object, ...]]:
+    """Of all below a folder its kind and mode, owner, second of change, and content or link's target."""
+    return {str(path.relative_to(folder)): entry(path) for path in sorted(folder.rglob("*"))}
+
+
+def entry(path: Path) -> tuple[object, ...]:
+    seen = path.lstat()
+    content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
+    changed = None if path.is_symlink() else int(seen.st_mtime)
+    return seen.st_mode, seen.st_uid, seen.st_gid, changed, content
 
 
 def test_a_reset_gives_a_new_home_and_keeps_the_courses_folders(kept: Kept) -> None:
