@@ -41,8 +41,8 @@ _OTHER_KEY = (
 )
 _REBUILT = "If the machine was rebuilt, remove its line from that file: ssh-keygen -R ALIAS -f FILE"
 _CLOSED = (
-    "The machine may be off; or its network is closed to this computer: ssh_cidr in cohort.toml says who may use SSH "
-    "(launching again applies it to new machines)."
+    "The machine may be off; or its network is closed to this computer: `ssh` under [access] in cohort.toml says who may "
+    "use SSH (provision cohort repair applies it)."
 )
 
 
@@ -97,15 +97,17 @@ class Activity:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a machine knows of its own health; see roles/caretaker for where each comes from.
+    """What a machine knows of its own health: what it saw, not what that means.
 
-    `failed` are units and why systemd gave them up, `oom` the programs that the kernel ended for want of memory (newest
-    last), `full` file systems and their use in percent (90 and more), `not_executable` programs of units that lack the
-    execute bit, `password_file` and `cookie_file` "absent" or "MODE OWNER:GROUP", `listening` TCP ports, loopback's
-    marked so, `cloud_init` its result's errors, `student` whose the machine is ("" for nobody's).
+    `student` is whose it is ("" for nobody's), `services` the course's and how each stands, `failed` units and why
+    systemd gave them up, `oom` the programs that the kernel ended for want of memory (newest last), `full` file systems
+    with their use in percent (90 and more), `not_executable` programs of units that lack the execute bit,
+    `password_file` and `cookie_file` "absent" or "MODE OWNER:GROUP", `listening` TCP's "ADDRESS:PORT" ("*" for every
+    address), `cloud_init` what it says went wrong, `uptime` in seconds.
     """
 
     student: str
+    services: Mapping[str, str]
     failed: Mapping[str, str]
     oom: tuple[str, ...]
     full: Mapping[str, int]

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from provision.errors import NotFoundError
-from provision.paths import write_private
 
 _NAME = "%Y%m%dT%H%M%SZ"
 _END = ".tar.gz"
@@ -67,7 +66,8 @@ def unfinished(shelf: Shelf) -> Iterator[Path]:
     """A file for a backup that is under way; nothing is left of it. What a killed run left goes, too."""
     shelf.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     shelf.root.chmod(0o700)
-    write_private(shelf.root / ".gitignore", "*\n")  # what a class wrote is nobody else's
+    with suppress(FileExistsError), (shelf.root / ".gitignore").open("x") as stream:
+        stream.write("*\n")  # what a class wrote is nobody else's
     part = shelf.folder / f".part.{os.getpid()}"
     for left in shelf.folder.glob(".part.*"):
         if left == part or not Path(f"/proc/{left.suffix[1:]}").exists():
