@@ -41,8 +41,8 @@ _OTHER_KEY = (
 )
 _REBUILT = "If the machine was rebuilt, remove its line from that file: ssh-keygen -R ALIAS -f FILE"
 _CLOSED = (
-    "The machine may be off; or its network is closed to this computer: `ssh` under [access] in cohort.toml says who may "
-    "use SSH (provision cohort repair applies it)."
+    "The machine may be off. Or its network is closed to this computer: `ssh` under [access] in cohort.toml says who "
+    "may use SSH, and provision cohort repair applies it."
 )
 
 
