@@ -122,9 +122,7 @@ def asleep(connection: "Connection", order: Order, stacks: Iterable[Stack]) -> d
     return {owners[server.id]: server.status for server in servers if server.asleep and server.id in owners}
 
 
-def _stacks(
-    connection: "Connection", order: Order, student: str | None, *, gateway: bool = False
-) -> tuple[Stack, ...]:
+def _stacks(connection: "Connection", order: Order, student: str | None, *, gateway: bool = False) -> tuple[Stack, ...]:
     """The cohort's stacks, the shared ones last; or the student's alone, with its shared one if `gateway`."""
     stacks, shared = observe_standing(connection, order), observe_shared(connection, cohort_tag(order.cohort))
     if student is None:
@@ -138,9 +136,7 @@ def _stacks(
     return (*own, *(stack for stack in shared if stack.id in places))
 
 
-def _choose(
-    goal: Goal, stacks: Iterable[Stack], order: Order, student: str | None
-) -> Callable[[Server], Goal | None]:
+def _choose(goal: Goal, stacks: Iterable[Stack], order: Order, student: str | None) -> Callable[[Server], Goal | None]:
     """The goal of each server: of one student's, only that of the servers of `stacks`."""
     if student is None:
         return lambda _: goal
