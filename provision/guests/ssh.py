@@ -14,7 +14,7 @@ def ssh_command(access: Access, *remote: str, options: Sequence[str] = ()) -> li
     words = [
         *options,
         f"HostKeyAlias={access.host_alias}",
-        f"UserKnownHostsFile={access.known_hosts}",
+        f"UserKnownHostsFile={_quoted(access.known_hosts)}",
         "StrictHostKeyChecking=accept-new",
         "CheckHostIP=no",
         f"Port={access.ssh_port}",
