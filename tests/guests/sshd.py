@@ -20,7 +20,7 @@ AuthorizedKeysFile {folder}/key.pub
 StrictModes no
 UsePAM no
 PasswordAuthentication no
-SetEnv HOME={folder}/home XDG_RUNTIME_DIR={folder}/run
+SetEnv HOME={folder}/home XDG_RUNTIME_DIR={folder}/run APT_PARTS={folder}/apt
 """
 
 
@@ -53,7 +53,7 @@ def sshd(folder: Path, *, more: str = "") -> Iterator[Sshd]:
     """One with keys of its own; `more` is for its sshd_config."""
     for name in ("host_key", "key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    for name in ("home", "run"):
+    for name in ("home", "run", "apt"):
         (folder / name).mkdir()
     (folder / "config").write_text(CONFIG.format(folder=folder) + more)
     if os.geteuid() == 0:
