@@ -85,7 +85,10 @@ def halt(
     form: str,
     output: str,
 ) -> None:
-    """Put the machine to sleep. What is on it and what runs there, and its address, stay (a shelved one boots again)."""
+    """Put the machine to sleep. What is on it, what runs there and its address stay.
+
+    A shelved one boots again when it is woken.
+    """
     from provision.workflows.power import suspend
 
     who = named(words, cloud, folder)

@@ -1,4 +1,4 @@
-"""The stories of whoever opens a machine from this computer: straight, or through ssh; and lends it packages meanwhile."""
+"""The stories of whoever opens a machine from this computer, straight or through ssh, and lends it packages."""
 
 import secrets
 import socket
@@ -9,7 +9,7 @@ from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING
 
-from provision.errors import NotReadyError
+from provision.errors import CommandError, NotReadyError
 from provision.guests.access import Access
 from provision.guests.lent import Lent, Sources, lend
 from provision.guests.lent_proxy import lent_proxy
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PAUSE = 2.0  # seconds between two tries
 TRY = 5.0  # seconds that one may take
+WEB, WEB_TLS = 80, 443  # the machine's own public ports
 
 
 def ensure_awake(
@@ -69,7 +70,7 @@ def _connects(address: str, port: int) -> bool:
 
 def pages_through(access: Access) -> tuple[Access, Forward]:
     """The machine's pages as they are at a port of this computer, and what leads there."""
-    forward = Forward(usual_port(access), 443 if access.tls else 80)
+    forward = Forward(usual_port(access), WEB_TLS if access.tls else WEB)
     return replace(access, address=HERE, web_port=forward.port), forward
 
 
@@ -111,7 +112,10 @@ def hold_ports(
     deadline: float,
     stop: Event,
 ) -> None:
-    """Hold ports open, and lend the machine what `sources` name; `on_up` is told what, each time that the link stands."""
+    """Hold ports open, and lend the machine what `sources` name.
+
+    `on_up` is told what it has of them, each time that the link stands.
+    """
     with ExitStack() as stack:
         tunnel = stack.enter_context(new_tunnel(access, forwards, jump))
         proxy = None
@@ -123,10 +127,14 @@ def hold_ports(
             if not (proxy and sources):
                 on_up(None)
                 return
-            with lend(tunnel, proxy, sources) as lent:
-                on_up(lent())
-                while lent() and not stop.wait(LOOK):
-                    pass
+            try:
+                with lend(tunnel, proxy, sources) as lent:
+                    on_up(lent())
+                    while lent() and not stop.wait(LOOK):
+                        pass
+            except CommandError:
+                if tunnel.control.exists():  # without it the link dropped meanwhile, and is made again
+                    raise
 
         def answers() -> bool:
             return all(is_listening(each.port) for each in forwards)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from provision.cloud.compute import create_image, observe_servers, rebuild_server
+from provision.cloud.compute import create_image, rebuild_server
 from provision.cloud.images import call, delete_image
-from provision.core.naming import cohort_tag, snapshot_name, stack_name
+from provision.core.naming import snapshot_name, stack_name
 from provision.core.servers import Server
 from provision.errors import CloudError, InvalidInputError, NotFoundError
 from provision.progress import Progress
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 NAME, COHORT, OF = "provision_snapshot", "provision_cohort", "provision_snapshot_of"
 POLL = 3.0  # seconds between two looks
-BEGIN = 30.0  # seconds after which an action that shows nothing is taken for done
 T = TypeVar("T")
 PAGE = 200  # images that one call shows
 
@@ -99,23 +98,11 @@ def restore(
 ) -> None:
     """Write a snapshot over the disk of the student's machine, and wait until that runs. What was on it is lost."""
     server = _server(connection, order, student)
-
-    def mine(each: Server) -> bool:
-        return each.id == server.id
-
     with progress.phase("Waking the machine") as phase:  # Nova rebuilds none that sleeps
         _settle(connection, order, server, deadline, phase.update)
     with progress.phase(f"Restoring {snapshot.name}") as phase:
         rebuild_server(connection, server, snapshot.id)
-        asked = time.monotonic()
-
-        def begun() -> bool | None:
-            # Nova answers before its list shows anything.
-            shown = next(filter(mine, observe_servers(connection, cohort_tag(order.cohort))), None)
-            busy = shown is None or shown.task or shown.status != "ACTIVE"
-            return True if busy or time.monotonic() - asked > BEGIN else None
-
-        _wait(begun, deadline, "The restoring does not begin")
+        # Nova says that it is at work on it from its answer on.
         _settle(connection, order, server, deadline, phase.update)
 
 
