@@ -79,7 +79,9 @@ def _network(connection: "Connection", order: Order, stack: Stack) -> tuple[tupl
         for each in find_repairs(connection, order, datetime.now(UTC))
         if each.student == stack.student or (each.stack.id == stack.place)
     ]
-    rules = tuple(str(each.rule) for each in repairs if each.cure == "open")
+    rules = tuple(
+        str(each.rule) for each in repairs if each.cure == "open" and each.rule and each.rule.protocol == "tcp"
+    )
     return rules, not any(each.cure == "address" and each.student == stack.student for each in repairs)
 
 

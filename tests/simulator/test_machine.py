@@ -12,7 +12,7 @@ from provision.core.outcome import Failed, Ready
 from provision.errors import CloudError, InvalidInputError, NotFoundError, PreflightError
 from provision.progress import Silent
 from provision.workflows.diagnosing import examine
-from provision.workflows.lifecycle import Wanted, alone, destroy, find_server, up
+from provision.workflows.lifecycle import Wanted, alone, destroy, up
 from provision.workflows.power import Asleep, resume, suspend
 from provision.workflows.snapshots import delete, find_snapshot, list_snapshots, restore, save
 
@@ -143,19 +143,8 @@ def test_the_first_cause_is_found_on_the_cloud(simulator: Simulator, operator: O
     assert _first_cause(operator, ADA) == "unknown"
     cloud.thing_of("demo-26J-s0000", "servers")["console"] = "Out of memory: Killed process 8 (python3)\n"
     assert _first_cause(operator, ADA) == "out of memory"
-    group = cloud.thing_of("demo-26J-s0000", "security_groups")["id"]
-    rules = cloud.things["security_group_rules"]
-    (web,) = [
-        name
-        for name, rule in rules.items()
-        if rule.get("security_group_id") == group and rule.get("port_range_min") in (80, "80")
-    ]
-    cloud.remove("security_group_rules", web)
-    assert _first_cause(operator, ADA) == "rule missing"
-    assert _first_cause(operator, BOB) == "unknown"
     suspend(operator.connect(), ORDER, shelve=False, deadline=20, progress=Silent(), student=ADA)
-    assert _first_cause(operator, ADA) == "rule missing"
-    assert _first_cause(operator, ADA) != "out of memory"
+    assert _first_cause(operator, ADA) == "asleep"
     cloud.delete_server("demo-26J-s0001")
     assert _first_cause(operator, BOB) == "server gone"
 
