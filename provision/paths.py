@@ -1,7 +1,11 @@
 """Where things are: the data that comes with the package, what is kept between runs, and what is the person's own."""
 
 import os
+import stat
+import tempfile
 from pathlib import Path
+
+from provision.errors import InvalidInputError
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -25,6 +29,20 @@ def lab_clouds_file() -> Path:
 def cache_home() -> Path:
     """Boxes and builds that can be made again. `XDG_CACHE_HOME` moves it."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "provision"
+
+
+def runtime_home() -> Path:
+    """What lives no longer than the person's session, and is nobody else's; its path is short, as sockets want it."""
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    home = Path(given) / "provision" if given else Path(tempfile.gettempdir()) / f"provision-{os.getuid()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    found = home.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise InvalidInputError(
+            f"{home} is not a folder of yours alone, so no connection is kept there.",
+            hint="Remove it, or set XDG_RUNTIME_DIR to a folder of your own.",
+        )
+    return home
 
 
 def write_private(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -18,6 +18,7 @@ from provision.errors import CommandError
 log = logging.getLogger(__name__)
 
 TAIL_LINES = 12
+CLOSE_SECONDS = 5.0  # what a program may take after its stdin's end
 TERM_SECONDS = 30.0  # what a program may take to clean up after itself
 
 
@@ -168,23 +169,47 @@ def start(args: Sequence[str | Path], *, output: Path) -> int:
 
 
 @contextmanager
-def running(args: Sequence[str | Path], *, output: Path, cwd: Path | None = None) -> Iterator[Callable[[], int | None]]:
+def running(
+    args: Sequence[str | Path], *, output: Path, cwd: Path | None = None, stdin: str | None = None
+) -> Iterator[Callable[[], int | None]]:
     """Run `args` for as long as the context lasts, with stdout and stderr going to `output`; then it is ended.
 
-    It ends with us, too, when we are killed. Yields what asks for its exit code: None while it runs.
+    It ends with us, too, when we are killed. Yields what asks for its exit code: None while it runs. One that is given
+    `stdin` reads that, sees its end when the context ends, and has a moment to put things in order.
     """
     words = ["setpriv", "--pdeathsig", "KILL", *(str(arg) for arg in args)]
     log.debug("$ %s", shlex.join(words[3:]))
     with output.open("wb") as stream:
         child = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True, cwd=cwd
+            words,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=cwd,
         )
     try:
+        _write(child, stdin)
         yield child.poll
     finally:
+        _close(child)
         if child.poll() is None:
             child.kill()
         child.wait()
+
+
+def _write(child: "subprocess.Popen[bytes]", text: str | None) -> None:
+    if child.stdin and text is not None:
+        with suppress(BrokenPipeError):  # it has ended: its exit code says more
+            child.stdin.write(text.encode())
+            child.stdin.flush()
+
+
+def _close(child: "subprocess.Popen[bytes]") -> None:
+    if child.stdin:
+        with suppress(BrokenPipeError, subprocess.TimeoutExpired):
+            child.stdin.close()
+            child.wait(CLOSE_SECONDS)
 
 
 def become(args: Sequence[str | Path]) -> NoReturn:

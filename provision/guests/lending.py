@@ -38,7 +38,7 @@ def lend(folder: Path, cache: Path, codename: str) -> Lent:
 
     `cache` keeps downloaded packages between bakes.
     """
-    pip = _with_files(_pip_settings(), folder)
+    pip = _with_files(pip_settings(), folder)
     certificates = _existing(pip.get("PIP_CERT") or ssl.get_default_verify_paths().cafile)
     if certificates:
         _write(folder / "certificates.pem", certificates.read_text())
@@ -78,7 +78,7 @@ def _write(path: Path, text: str) -> None:
     path.chmod(0o600)
 
 
-def _pip_settings() -> dict[str, str]:
+def pip_settings() -> dict[str, str]:
     """What this machine's pip is configured with, from files and PIP_* alike, as the variables that pip reads.
 
     pip lists its files first to last and the environment first of all; the environment wins.

@@ -1,6 +1,7 @@
 """The system's ssh, as we call it: for a person's shell, and for what we ask of a machine."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from provision.guests.access import Access
 
@@ -13,7 +14,7 @@ def ssh_command(access: Access, *remote: str, options: Sequence[str] = ()) -> li
     words = [
         *options,
         f"HostKeyAlias={access.host_alias}",
-        f"UserKnownHostsFile={access.known_hosts}",
+        f"UserKnownHostsFile={_quoted(access.known_hosts)}",
         "StrictHostKeyChecking=accept-new",
         "CheckHostIP=no",
         f"Port={access.ssh_port}",
@@ -22,3 +23,23 @@ def ssh_command(access: Access, *remote: str, options: Sequence[str] = ()) -> li
     identity = ["-i", str(access.key), "-o", "IdentitiesOnly=yes"] if access.key else []
     settings = [part for word in words for part in ("-o", word)]
     return ["ssh", *settings, *identity, f"{access.user}@{access.address}", *remote]
+
+
+def ssh_config(access: Access, name: str, jump: str | None = None) -> str:
+    """The same as a Host block of ssh_config(5), for scp, rsync, editors and whatever else reads that."""
+    known = {
+        "HostName": access.address,
+        "Port": access.ssh_port,
+        "User": access.user,
+        "HostKeyAlias": access.host_alias,
+        "UserKnownHostsFile": _quoted(access.known_hosts),
+        "StrictHostKeyChecking": "accept-new",
+        "CheckHostIP": "no",
+        **({"IdentityFile": _quoted(access.key), "IdentitiesOnly": "yes"} if access.key else {}),
+        **({"ProxyJump": jump} if jump else {}),
+    }
+    return "".join([f"Host {name}\n", *(f"  {key} {value}\n" for key, value in known.items())])
+
+
+def _quoted(path: Path) -> str:
+    return f'"{path}"' if " " in str(path) else str(path)

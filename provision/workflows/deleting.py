@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from provision.clock import Clock
 from provision.cloud.patience import patient
 from provision.cloud.stacks import delete_stack, observe_shared, observe_stacks
-from provision.core.naming import cohort_tag
+from provision.core.naming import cohort_tag, student_tag
 from provision.core.plan import Stack
 from provision.errors import (
     AuthenticationError,
@@ -36,13 +36,17 @@ TRIES = 8  # how often a stack's end is asked for
 
 @dataclass(frozen=True)
 class Deletion:
-    """Whose stacks are deleted. `deadline` is for how many seconds nothing may happen, `check` raises to stop it."""
+    """Whose stacks are deleted. `deadline` is for how many seconds nothing may happen, `check` raises to stop it.
+
+    With a student's `label` it is that one's machine alone, and what the cohort shares stays.
+    """
 
     connection: "Connection"
     cohort: str
     deadline: float
     clock: Clock
     check: Callable[[], None] = lambda: None
+    label: str | None = None
 
 
 Result = tuple[str, ProvisionError | None]  # a stack's id, and the error that its request met
@@ -87,6 +91,8 @@ def _observe(deletion: Deletion) -> tuple[Stack, ...]:
     tag, end = cohort_tag(deletion.cohort), deletion.clock.now() + PATIENCE
     while True:
         try:
+            if deletion.label is not None:
+                return observe_stacks(deletion.connection, tag, student_tag(deletion.label))
             return observe_stacks(deletion.connection, tag) or observe_shared(deletion.connection, tag)
         except AuthenticationError:
             raise

@@ -1,6 +1,6 @@
 """The stories of a class that sleeps for a while: suspend, and resume until every machine is proved ready again."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from provision.core.naming import STUDENT_ID, cohort_tag
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack
 from provision.core.servers import Goal, Server
+from provision.errors import CloudError, NotFoundError
 from provision.progress import Progress
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import save_urls
@@ -20,7 +21,7 @@ from provision.workflows.launch import PROVERS
 from provision.workflows.machine import prove, reach_of
 from provision.workflows.observing import observe_standing
 from provision.workflows.orders import Order
-from provision.workflows.servers import settle, whose
+from provision.workflows.servers import server_of, settle, whose
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -35,13 +36,20 @@ class Asleep:
 
 
 def suspend(
-    connection: "Connection", order: Order, *, shelve: bool, deadline: float, progress: Progress
+    connection: "Connection",
+    order: Order,
+    *,
+    shelve: bool,
+    deadline: float,
+    progress: Progress,
+    student: str | None = None,
 ) -> tuple[Asleep | Failed, ...]:
-    """Put every machine of a cohort to sleep, those of its gateways too; how each student's ended."""
+    """Put every machine of a cohort to sleep, those of its gateways too, or only one student's; how each ended."""
     goal: Goal = "shelved" if shelve else "suspended"
-    stacks = _stacks(connection, order)
+    stacks = _stacks(connection, order, student)
+    choose = _choose(goal, stacks, order, student)
     with progress.phase("Suspending machines") as phase:
-        settled = settle(connection, order.cohort, lambda _: goal, deadline=deadline, on_count=phase.update)
+        settled = settle(connection, order.cohort, choose, deadline=deadline, on_count=phase.update)
     owners = whose((server for server, _ in settled.values()), stacks, order.cohort)
     return tuple(
         Failed(_owner(owners, server), goal, refusal.reason, refusal.hint)
@@ -52,12 +60,19 @@ def suspend(
 
 
 def resume(
-    connection: "Connection", order: Order, *, folder: Path, deadline: float, progress: Progress
+    connection: "Connection",
+    order: Order,
+    *,
+    folder: Path,
+    deadline: float,
+    progress: Progress,
+    student: str | None = None,
 ) -> tuple[Outcome, ...]:
-    """Wake every machine of a cohort, and prove each ready again."""
-    stacks = _stacks(connection, order)
+    """Wake every machine of a cohort, or only one student's and its gateway, and prove each ready again."""
+    stacks = _stacks(connection, order, student, gateway=True)
+    choose = _choose("running", stacks, order, student)
     with progress.phase("Resuming machines") as phase:
-        settled = settle(connection, order.cohort, lambda _: "running", deadline=deadline, on_count=phase.update)
+        settled = settle(connection, order.cohort, choose, deadline=deadline, on_count=phase.update)
     owners = whose((server for server, _ in settled.values()), stacks, order.cohort)
     failed = {
         _owner(owners, server): Failed(_owner(owners, server), "server", refusal.reason, refusal.hint)
@@ -72,6 +87,17 @@ def resume(
     students = [stack for stack in stacks if STUDENT_ID.fullmatch(stack.student) and stack.student not in failed]
     proved = prove_all(connection, order, students, folder=folder, deadline=deadline, progress=progress)
     return tuple(outcome for _, outcome in sorted({**failed, **proved}.items()))
+
+
+def wake(connection: "Connection", order: Order, student: str, *, deadline: float, progress: Progress) -> None:
+    """Wake the student's machine and its gateway if they sleep, and prove nothing. Raises CloudError if that fails."""
+    stacks = _stacks(connection, order, student, gateway=True)
+    choose = _choose("running", stacks, order, student)
+    with progress.phase("Waking the machine") as phase:
+        settled = settle(connection, order.cohort, choose, deadline=deadline, on_count=phase.update)
+    for server, refusal in settled.values():
+        if refusal:
+            raise CloudError(f"Server {server.name} does not wake: {refusal.reason}.", hint=refusal.hint or None)
 
 
 def prove_all(
@@ -107,10 +133,26 @@ def asleep(connection: "Connection", order: Order, stacks: Iterable[Stack]) -> d
     return {owners[server.id]: server.status for server in servers if server.asleep and server.id in owners}
 
 
-def _stacks(connection: "Connection", order: Order) -> tuple[Stack, ...]:
-    """The cohort's stacks, the shared ones last."""
-    stacks = observe_standing(connection, order)
-    return (*stacks, *observe_shared(connection, cohort_tag(order.cohort)))
+def _stacks(connection: "Connection", order: Order, student: str | None, *, gateway: bool = False) -> tuple[Stack, ...]:
+    """The cohort's stacks, the shared ones last; or the student's alone, with its shared one if `gateway`."""
+    stacks, shared = observe_standing(connection, order), observe_shared(connection, cohort_tag(order.cohort))
+    if student is None:
+        return (*stacks, *shared)
+    own = [stack for stack in stacks if stack.student == student]
+    if not own:
+        raise NotFoundError(
+            f"Student {student!r} has no machine in cohort {order.cohort}.", hint="Make it: provision up COHORT STUDENT"
+        )
+    places = {stack.place for stack in own} if gateway else set()
+    return (*own, *(stack for stack in shared if stack.id in places))
+
+
+def _choose(goal: Goal, stacks: Iterable[Stack], order: Order, student: str | None) -> Callable[[Server], Goal | None]:
+    """The goal of each server: of one student's, only that of the servers of `stacks`."""
+    if student is None:
+        return lambda _: goal
+    names = {server_of(stack, order.cohort) for stack in stacks}
+    return lambda server: goal if server.name in names else None
 
 
 def _owner(owners: dict[str, str], server: Server) -> str:

@@ -55,11 +55,11 @@ class _Run:
 
 def whose(servers: Iterable[Server], stacks: Iterable[Stack], cohort: str) -> dict[str, str]:
     """The student, or shared network, of each server that a stack made, by the server's id."""
-    names = {_server_of(stack, cohort): stack.student for stack in stacks}
+    names = {server_of(stack, cohort): stack.student for stack in stacks}
     return {server.id: names[server.name] for server in servers if server.name in names}
 
 
-def _server_of(stack: Stack, cohort: str) -> str:
+def server_of(stack: Stack, cohort: str) -> str:
     """The name of a stack's server, as the template was given it."""
     if stack.name.startswith(f"{cohort}."):
         return gateway_name(cohort, labelled_number(stack.student))
