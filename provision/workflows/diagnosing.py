@@ -4,7 +4,7 @@ import json
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,11 @@ from provision.core.machine_diagnosis import Diagnosis, Facts, Web, diagnose
 from provision.core.plan import Stack
 from provision.core.servers import Server
 from provision.errors import NotFoundError, ProvisionError
+from provision.guests import caretaker
 from provision.guests.access import Access
 from provision.guests.jupyter import Jupyter, JupyterError
-from provision.guests.ssh import ssh_command
-from provision.process import run
 from provision.progress import Progress
+from provision.workflows.handouts import caretaker_key
 from provision.workflows.lifecycle import find_server, find_stacks
 from provision.workflows.machine import find_machine
 from provision.workflows.orders import Order
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 LINES = 400  # of the console
 TRY = 10.0  # seconds for one question
-KEY = "caretaker"  # the private key of the cohort's caretakers, in the handout folder
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def examine(
             seen = look(access)
         facts = replace(facts, web=seen.web, services=seen.services, password=seen.password)
         with progress.phase("Asking the machine"):
-            facts = replace(facts, inside=ask_caretaker(access, folder / KEY))
+            facts = replace(facts, inside=ask_caretaker(access, caretaker_key(folder)))
     return diagnose(facts), facts
 
 
@@ -131,10 +130,6 @@ def ask_caretaker(access: Access, key: Path) -> dict[str, Any]:
     """What the machine says of itself; nothing where it cannot be asked."""
     if not key.is_file():
         return {}
-    keeper = replace(access, user="caretaker", key=key.absolute())
-    words = ("BatchMode=yes", f"ConnectTimeout={TRY:.0f}", "ControlPath=none", "RequestTTY=no")
-    with suppress(ProvisionError, ValueError):
-        done = run(ssh_command(keeper, "diagnose", options=words), deadline=6 * TRY, check=False)
-        said = json.loads(done.stdout) if done.returncode == 0 else {}
-        return said if isinstance(said, dict) else {}
+    with suppress(ProvisionError):
+        return asdict(caretaker.diagnose(caretaker.door_to(access, key)))
     return {}
