@@ -1,0 +1,1 @@
+"""The launch page: it reads and asks workflows, and owns no logic."""
