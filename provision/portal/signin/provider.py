@@ -16,6 +16,7 @@ from provision.portal.signin.settings import OidcSettings, is_web
 from provision.portal.signin.web import PATIENCE, read_json
 
 KEPT = 3600.0  # seconds
+PAUSE = 5.0  # seconds between two askings: a provider that is down is not waited for by everybody in turn
 BASIC = "client_secret_basic"
 NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
@@ -31,13 +32,17 @@ class Provider:
     keys: Keys
     said: dict[str, Any] = field(default_factory=dict)
     read: float = 0.0
+    asked: float = 0.0
     lock: Lock = field(default_factory=Lock)
 
 
 def metadata(provider: Provider) -> dict[str, Any]:
-    """What the provider says of itself (OpenID Connect Discovery 1.0). Raises RefusedError for what is not to believe."""
+    """What the provider says of itself (OpenID Connect Discovery 1.0). Raises RefusedError, also for lies."""
     with provider.lock:
         if provider.now() - provider.read > KEPT:
+            if provider.now() - provider.asked < PAUSE:
+                raise RefusedError("the provider's discovery document could not be read", DOWN)
+            provider.asked = provider.now()
             said, _ = read_json(get_well_known_url(provider.settings.issuer, external=True))
             _check(said, provider.settings.issuer)
             provider.said, provider.read = said, provider.now()
