@@ -14,6 +14,7 @@ from tests.portal.loopback import (
     Claims,
     Twist,
     listed,
+    mac_of,
     new_key,
     part,
     signed,
@@ -92,7 +93,7 @@ TOKENS = {
     "alg nOnE": Attack(
         "the token's algorithm is 'nOnE'", twist=made(lambda c, _: f"{part({'alg': 'nOnE'})}.{part(c)}.")
     ),
-    "no alg": Attack("the token's algorithm is None", twist=made(lambda c, _: f"{part({'kid': '1'})}.{part(c)}.eA")),
+    "no alg": Attack(NOT_ONE, twist=made(lambda c, _: f"{part({'kid': '1'})}.{part(c)}.eA")),
     "alg is a list": Attack(
         "the token's algorithm is ['RS256']", twist=made(lambda c, _: f"{part({'alg': ['RS256']})}.{part(c)}.eA")
     ),
@@ -102,9 +103,7 @@ TOKENS = {
     "MAC called RS256": Attack(BAD, twist=_mac(PEM, "RS256")),
     "stranger's key with our key id": Attack(BAD, twist=made(lambda c, h: signed(c, h, STRANGER))),
     "unknown key id": Attack("no key of the issuer has the id 'new'", twist=Twist(header={"kid": "new"})),
-    "key id is a number": Attack(
-        "the token's key id is not text", twist=made(lambda c, _: signed_raw(c, {"kid": 1}))
-    ),
+    "key id is a number": Attack("the token's key id is not text", twist=made(lambda c, _: signed_raw(c, {"kid": 1}))),
     "key id is a path": Attack(
         "no key of the issuer has the id '../../dev/null'", twist=Twist(header={"kid": "../../dev/null"})
     ),
@@ -134,9 +133,7 @@ TOKENS = {
     "payload is a list": Attack(
         "the token does not stand: InvalidPayloadError", twist=made(lambda c, _: signed_raw([c], {}))
     ),
-    "endless token": Attack(
-        "the token has more than 65536 characters", twist=claim("picture", "x" * 65536)
-    ),
+    "endless token": Attack("the token has more than 65536 characters", twist=claim("picture", "x" * 65536)),
     "key of 1024 bits": Attack(
         "the issuer's list of keys has none, or could not be read",
         say.DOWN,
@@ -145,7 +142,9 @@ TOKENS = {
     "key for encryption": Attack(
         "the issuer's list of keys has none, or could not be read", say.DOWN, Twist(keys=listed(KEY, use="enc"))
     ),
-    "key for another algorithm": Attack("the key 'first' is not one for RS256", twist=Twist(keys=listed(KEY, alg="RS512"))),
+    "key for another algorithm": Attack(
+        "the key 'first' is not one for RS256", twist=Twist(keys=listed(KEY, alg="RS512"))
+    ),
     "key of another kind": Attack(
         "the key 'first' is not one for RS256", twist=Twist(keys=[CURVE.as_dict(private=False)])
     ),
@@ -185,13 +184,6 @@ TOKENS = {
 }
 
 
-def stolen(visit: Visit) -> None:
-    """The victim's browser brings what the attacker's was given."""
-    victim = visit.open()
-    victim.cookies = visit.again()  # type: ignore[assignment]
-    visit.browser = victim
-
-
 def other_browser(visit: Visit) -> None:
     other = visit.open()
     other.cookies.set("__Host-signin-lti", "x" * 43, domain="portal.test")
@@ -224,13 +216,7 @@ def said(**more: str | None) -> Callable[[Visit], object]:
 
 def state_of_nobody(visit: Visit) -> None:
     head, payload, _ = visit.said["state"].split(".")
-    visit.said["state"] = with_mac_of(head, payload)
-
-
-def with_mac_of(head: str, payload: str) -> str:
-    import hmac
-
-    return f"{head}.{payload}.{part(hmac.digest(b'', f'{head}.{payload}'.encode(), 'sha256'))}"
+    visit.said["state"] = f"{head}.{payload}.{mac_of(f'{head}.{payload}', b'')}"
 
 
 def unsigned_state(visit: Visit) -> None:
@@ -238,7 +224,7 @@ def unsigned_state(visit: Visit) -> None:
 
 
 def earlier_answer(*names: str) -> Callable[[Visit], object]:
-    """Another sign-in's answer of the same browser, with this one's state."""
+    """A part of another sign-in's answer of the same browser, with this one's state."""
 
     def change(visit: Visit) -> None:
         visit.said |= {name: value for name, value in visit.again().items() if name in names}
@@ -257,9 +243,7 @@ JOURNEYS = {
     "state not signed": Attack(NOT_OURS, before=unsigned_state),
     "no cookie": Attack("the browser sent no cookie of this sign-in", say.BROWSER, before=no_cookie),
     "another browser's state": Attack("the state is another browser's", say.BROWSER, before=other_browser),
-    "a neighbour's cookie": Attack(
-        "the browser sent no cookie of this sign-in", say.BROWSER, before=neighbours_cookie
-    ),
+    "a neighbour's cookie": Attack("the browser sent no cookie of this sign-in", say.BROWSER, before=neighbours_cookie),
     "too late": Attack("the state is older than 600 seconds", say.LATE, before=later),
     "the other side says no": Attack(
         "says 'access_denied'", say.DECLINED, Twist(answer={"error": "access_denied", "id_token": None, "code": None})
@@ -344,20 +328,16 @@ LTI = {
         "target_link_uri is 'https://portal.test/staff', and was another at the login",
         twist=inside("target_link_uri", f"{URL}/staff"),
     ),
-    "no target": Attack(
-        "target_link_uri: '' leads out of the portal", say.ELSEWHERE, inside("target_link_uri", GONE)
-    ),
-    "not in the roster": Attack(
-        "email 'eve@uni.test' is no student's", say.UNLISTED, claim("email", "eve@uni.test")
-    ),
+    "no target": Attack("target_link_uri: '' leads out of the portal", say.ELSEWHERE, inside("target_link_uri", GONE)),
+    "not in the roster": Attack("email 'eve@uni.test' is no student's", say.UNLISTED, claim("email", "eve@uni.test")),
     "two students' address": Attack(
         "email 'twins@uni.test' is no student's", say.UNLISTED, claim("email", "twins@uni.test")
     ),
     "no address": Attack("email None is no student's", say.UNLISTED, claim("email", GONE)),
-    "address is a list": Attack("email ['ada@uni.test'] is no student's", say.UNLISTED, claim("email", ["ada@uni.test"])),
-    "id by another field": Attack(
-        "sourcedid None is no student's", say.UNLISTED, settings={"student": "sourcedid"}
+    "address is a list": Attack(
+        "email ['ada@uni.test'] is no student's", say.UNLISTED, claim("email", ["ada@uni.test"])
     ),
+    "id by another field": Attack("sourcedid None is no student's", say.UNLISTED, settings={"student": "sourcedid"}),
     "deep link for a student": Attack(
         "a deep link was asked for by a student",
         say.STAFF_ONLY,
@@ -405,12 +385,14 @@ OIDC = {
     "secret that is withdrawn": Attack(
         "the provider gives nothing for the code: 'invalid_client'", say.SETUP, Twist(client_secret="new")
     ),
-    "token endpoint leads elsewhere": Attack("answers no JSON", say.DOWN, Twist(token_status=307)),
-    "token endpoint is broken": Attack("answers no JSON", say.DOWN, Twist(token_status=502)),
+    "token endpoint leads elsewhere": Attack("/token answers no JSON", say.DOWN, Twist(token_status=307)),
+    "token endpoint is broken": Attack("/token does not answer: HTTPError", say.DOWN, Twist(token_status=502)),
     "userinfo of another": Attack(
         "the provider's userinfo is somebody else's", twist=Twist(userinfo={"sub": "u-2"}), settings={"userinfo": True}
     ),
-    "address not verified": Attack("email 'ada@uni.test' is no student's", say.UNLISTED, claim("email_verified", False)),
+    "address not verified": Attack(
+        "email 'ada@uni.test' is no student's", say.UNLISTED, claim("email_verified", False)
+    ),
     "address verified in words": Attack(
         "email 'ada@uni.test' is no student's", say.UNLISTED, claim("email_verified", "true")
     ),

@@ -11,6 +11,8 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
@@ -93,14 +95,15 @@ def part(held: object) -> str:
 def with_mac(claims: object, header: dict[str, Any], secret: bytes, digest: str = "sha256") -> str:
     """A token of which the signature is a MAC, as one forges it who knows public keys alone."""
     text = f"{part(header)}.{part(claims)}"
-    return f"{text}.{part(hmac.digest(secret, text.encode(), digest))}"
+    return f"{text}.{mac_of(text, secret, digest)}"
+
+
+def mac_of(text: str, secret: bytes, digest: str = "sha256") -> str:
+    return part(hmac.digest(secret, text.encode(), digest))
 
 
 def signed_raw(payload: object, header: dict[str, Any], key: RSAKey = KEY) -> str:
     """A token with a valid RS256 signature over anything, that no library would make."""
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-    from cryptography.hazmat.primitives.hashes import SHA256
-
     text = f"{part({'alg': 'RS256', 'kid': key.kid, **header})}.{part(payload)}"
     return f"{text}.{part(key.private_key.sign(text.encode(), PKCS1v15(), SHA256()))}"  # type: ignore[union-attr]
 

@@ -64,7 +64,7 @@ class Visit:
     said: dict[str, str] = field(default_factory=dict)
     body: str | None = None
     kind: str = "application/x-www-form-urlencoded"
-    again: Callable[[], dict[str, str]] = dict
+    again: Callable[[], dict[str, str]] = dict  # another answer of the other side
 
 
 def browsers(settings: LtiSettings | OidcSettings, house: House) -> Callable[[], TestClient]:

@@ -26,7 +26,7 @@ def opened(token: str, keys: Keys, url: str) -> tuple[dict[str, Any], Claims]:
     if len(token) > LENGTH:
         raise RefusedError(f"the token has more than {LENGTH} characters")
     try:
-        header = jws.extract_compact(token.encode()).headers()
+        header = jws.extract_compact(token.encode(), registry=_registry([*KINDS])).headers()
     except (JoseError, ValueError, TypeError, AttributeError) as exc:
         raise RefusedError("the token is not a signed JWT") from exc
     alg, kid = header.get("alg"), header.get("kid")
@@ -35,11 +35,20 @@ def opened(token: str, keys: Keys, url: str) -> tuple[dict[str, Any], Claims]:
     if not isinstance(kid, str | None):
         raise RefusedError("the token's key id is not text")
     key = key_for(keys, url, kid, alg)
-    registry = jws.JWSRegistry(algorithms=[alg], strict_check_header=False)
     try:
-        return header, jwt.decode(token, key, registry=registry).claims
+        return header, jwt.decode(token, key, registry=_registry([alg])).claims
     except (JoseError, ValueError, TypeError) as exc:
         raise RefusedError(f"the token does not stand: {type(exc).__name__}") from exc
+
+
+def _registry(algorithms: list[str]) -> jws.JWSRegistry:
+    """What joserfc takes: any length, which is checked already, and headers that it does not know but critical ones.
+
+    Its own limits, 512 bytes of header and 8000 of claims, are less than a certificate or a hundred groups need.
+    """
+    registry = jws.JWSRegistry(algorithms=algorithms, strict_check_header=False)
+    registry.max_header_length = registry.max_payload_length = registry.max_signature_length = LENGTH
+    return registry
 
 
 def token_problems(claims: Claims, issuer: str, client: str, nonce: str, now: float) -> Iterator[Problem]:
