@@ -47,7 +47,7 @@ def serving(handle: Callable[[Asked], Answer]) -> Iterator[str]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
             parts = urlsplit(self.path)
             said = dict(parse_qsl(parts.query, keep_blank_values=True) + parse_qsl(body, keep_blank_values=True))
-            answer = handle(Asked(self.command, parts.path, said, self.headers))
+            answer = handle(Asked(self.command, parts.path, said, dict(self.headers.items())))
             data = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
             self.send_response(answer.status)
             for name, value in answer.headers.items():
@@ -56,7 +56,7 @@ def serving(handle: Callable[[Asked], Answer]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data.encode())
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 (http.server names it)
 
         def log_message(self, *_: object) -> None:
             """Nothing: the test says what went wrong."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import requests
 from httpx import Response as Answer
@@ -105,10 +105,11 @@ def from_issuer(browser: TestClient, to: str = "/") -> dict[str, str]:
 
 
 def post_launch(visit: Visit) -> Answer:
-    if visit.body is None:
-        return visit.browser.post("/lti/launch", data=visit.said)
-    return visit.browser.post("/lti/launch", content=visit.body, headers={"Content-Type": visit.kind})
+    body = urlencode(visit.said) if visit.body is None else visit.body
+    answer: Answer = visit.browser.post("/lti/launch", content=body, headers={"Content-Type": visit.kind})
+    return answer
 
 
 def get_callback(visit: Visit) -> Answer:
-    return visit.browser.get("/oidc/callback", params=visit.said)
+    answer: Answer = visit.browser.get("/oidc/callback", params=visit.said)
+    return answer

@@ -42,12 +42,12 @@ def opened(token: str, keys: Keys, url: str) -> tuple[dict[str, Any], Claims]:
 
 
 def _registry(algorithms: list[str]) -> jws.JWSRegistry:
-    """What joserfc takes: any length, which is checked already, and headers that it does not know but critical ones.
+    """What joserfc takes: headers that it does not know, unless they are critical, and more than its own 512 bytes.
 
-    Its own limits, 512 bytes of header and 8000 of claims, are less than a certificate or a hundred groups need.
+    A certificate in a header (x5c) needs 2000.
     """
     registry = jws.JWSRegistry(algorithms=algorithms, strict_check_header=False)
-    registry.max_header_length = registry.max_payload_length = registry.max_signature_length = LENGTH
+    registry.max_header_length = LENGTH
     return registry
 
 
