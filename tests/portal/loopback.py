@@ -108,7 +108,7 @@ def signed_raw(payload: object, header: dict[str, Any], key: RSAKey = KEY) -> st
     return f"{text}.{part(key.private_key.sign(text.encode(), PKCS1v15(), SHA256()))}"  # type: ignore[union-attr]
 
 
-def listed(*keys: RSAKey, **more: str) -> list[dict[str, Any]]:
+def listed(*keys: Any, **more: str) -> list[dict[str, Any]]:
     return [{**key.as_dict(private=False), **more} for key in keys]
 
 

@@ -3,18 +3,25 @@
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.jwk import ECKey, OKPKey
 from pydantic import ValidationError
 
 from provision.core.roster import Student
 from provision.errors import InvalidInputError, ProvisionError
 from provision.portal.person import Person
 from provision.portal.signin import lti
+from provision.portal.signin.house import local_path
 from provision.portal.signin.members import RosterChanges, fetch_members, plan_roster
+from provision.portal.signin.refusals import RefusedError
 from provision.portal.signin.settings import Platform as PlatformSettings
 from tests.portal.issuer import Issuer
-from tests.portal.loopback import KEY, NEXT_KEY, Twist, listed, signed, signed_raw
+from tests.portal.loopback import KEY, NEXT_KEY, Twist, listed, new_key, signed, signed_raw
 from tests.portal.platform import CLAIM, DEEP, ROLE, Platform, form_fields
 from tests.portal.visits import (
     OWN,
@@ -86,6 +93,24 @@ def test_oidc_people(
     issuer.twist = Twist(lambda held: held.update(said), {"x5c": ["x" * 2000], "pi.atm": "own"}, signed_raw)
     person = come_in(house, browsers(oidc_settings(issuer, secret_file, **settings), house)(), issuer)
     assert (person.student, person.role) == expected
+
+
+OTHER_KEYS: dict[str, Any] = {
+    "ES256": ECKey.generate_key("P-256", {"kid": "other", "use": "sig"}),
+    "PS256": new_key("other"),
+    "EdDSA": OKPKey.generate_key("Ed25519", {"kid": "other", "use": "sig"}),
+}
+
+
+@pytest.mark.parametrize(("alg", "key"), OTHER_KEYS.items(), ids=OTHER_KEYS.keys())
+def test_oidc_other_algorithms(alg: str, key: Any, issuer: Issuer, secret_file: Path) -> None:
+    house = House()
+    issuer.twist = Twist(
+        claims=lambda held: held.pop("at_hash"),
+        sign=lambda held, _: jwt.encode({"alg": alg, "kid": "other"}, held, key, [alg]),
+        keys=listed(KEY, key),
+    )
+    assert come_in(house, browsers(oidc_settings(issuer, secret_file), house)(), issuer).student == "ada"
 
 
 def test_oidc_userinfo(issuer: Issuer, secret_file: Path) -> None:
@@ -394,3 +419,16 @@ def test_wrong_settings(more: dict[str, Any], platform: Platform) -> None:
 def test_wrong_pattern(pattern: str, issuer: Issuer) -> None:
     with pytest.raises(ValidationError):
         oidc_settings(issuer, None, student_pattern=pattern)
+
+
+@given(st.lists(st.sampled_from([*"/\\:@?#.% \t\r\n", URL, "evil.test", "https", "a", "\u2044", "\u3002"]), max_size=6))
+def test_no_path_leads_out(pieces: list[str]) -> None:
+    """What is taken is a path here, as a browser reads it: no host, no scheme, and nothing that a browser drops."""
+    try:
+        path = local_path(URL, "".join(pieces))
+    except RefusedError:
+        return
+    assert path[0] == "/"
+    assert path[1:2] not in ("/", "\\")
+    assert not {*path} & {*"\\\t\r\n "}
+    assert urlsplit(urljoin(f"{URL}/oidc/callback", path)).netloc == "portal.test"

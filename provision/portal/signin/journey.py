@@ -42,9 +42,9 @@ class Journey:
     id: str
 
 
-def stretched(secret: bytes) -> bytes:
-    """A key for journeys from a secret that the portal has anyway (RFC 5869)."""
-    return HKDF(SHA256(), 32, salt=None, info=b"provision sign-in").derive(secret)
+def stretched(secret: bytes, way: Way) -> bytes:
+    """A key for journeys of one way, from a secret that the portal has anyway (RFC 5869)."""
+    return HKDF(SHA256(), 32, salt=None, info=f"provision sign-in {way}".encode()).derive(secret)
 
 
 def begin(request: Request, house: House, way: Way, to: tuple[str, str], path: str) -> Journey:
@@ -57,7 +57,7 @@ def begin(request: Request, house: House, way: Way, to: tuple[str, str], path: s
 def state_of(key: bytes, journey: Journey, now: float) -> str:
     """What goes through the other side's hands and comes back."""
     claims = {
-        **{"jti": journey.id, "way": journey.way, "iss": journey.issuer, "client": journey.client},
+        **{"jti": journey.id, "iss": journey.issuer, "client": journey.client},
         **{"path": journey.path, "browser": _fingerprint(journey.browser), "exp": now + JOURNEY},
     }
     return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(key), algorithms=["HS256"])
@@ -89,8 +89,6 @@ def resume(key: bytes, request: Request, way: Way, state: str, house: House) -> 
         claims = jwt.decode(state, OctKey.import_key(key), algorithms=["HS256"]).claims
     except (JoseError, ValueError) as exc:
         raise RefusedError("the state is not one of this portal's") from exc
-    if claims["way"] != way:
-        raise RefusedError(f"the state is one of {claims['way']}")
     browser = request.cookies.get(_cookie(way, house), "")
     if not browser:
         raise RefusedError("the browser sent no cookie of this sign-in", BROWSER)

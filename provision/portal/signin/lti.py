@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from hashlib import sha256
 
 from authlib.common.urls import add_params_to_uri
 from joserfc.errors import JoseError
@@ -39,7 +38,7 @@ def routes(
     """
     house = House(url, once, admit, roster, now)
     own = own_key(settings)
-    key = stretched(own.as_der(private=True))
+    key = stretched(own.as_der(private=True), "lti")
     memory = {each.keys_url: Keys(now) for each in settings.platform}
 
     async def login(request: Request) -> Response:
@@ -60,7 +59,7 @@ def routes(
 
 
 def own_key(settings: LtiSettings) -> RSAKey:
-    """The portal's own key; its id follows from it. Raises InvalidInputError with what would make one."""
+    """The portal's own key; its id is its thumbprint (RFC 7638). Raises InvalidInputError with what would make one."""
     text = read_secret(settings.key_file, LTI_KEY, "key_file")
     hint = "Make one: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out lti.pem; chmod 600 lti.pem"
     try:
@@ -69,7 +68,8 @@ def own_key(settings: LtiSettings) -> RSAKey:
         raise InvalidInputError("The portal's LTI key is not an RSA key in PEM without a password.", hint=hint) from exc
     if not key.is_private or key.raw_value.key_size < 2048:
         raise InvalidInputError("The portal's LTI key is a public one, or has less than 2048 bits.", hint=hint)
-    return RSAKey.import_key(text, {"kid": sha256(key.as_der(private=False)).hexdigest()[:16]})
+    key.ensure_kid()
+    return key
 
 
 async def _login(request: Request, settings: LtiSettings, house: House, key: bytes) -> Response:
@@ -117,13 +117,13 @@ async def _launch(
     request: Request, settings: LtiSettings, house: House, key: bytes, memory: Memory, own: RSAKey
 ) -> Response:
     answer = await parameters(request)
-    journey = resume(key, request, "lti", answer.get("state", ""), house)
+    journey = await run_in_threadpool(resume, key, request, "lti", answer.get("state", ""), house)
     platform = _asked(settings, journey)
     if "error" in answer:
         raise RefusedError(f"the platform says {quoted(answer['error'])}", DECLINED)
     keys = memory[platform.keys_url]
-    claims = await run_in_threadpool(_read, answer.get("id_token", ""), platform, journey, house, key, keys)
-    person = lti_person(claims, platform, house.roster())
+    token = answer.get("id_token", "")
+    claims, person = await run_in_threadpool(_read, token, platform, journey, house, key, keys)
     if claims[MESSAGE_TYPE] == DEEP_LINK:
         return _deep_link(claims, person, platform, house, own)
     return await house.admit(request, person, journey.path)
@@ -136,13 +136,15 @@ def _asked(settings: LtiSettings, journey: Journey) -> Platform:
     raise RefusedError(f"platform {quoted(journey.issuer)} is no longer in portal.toml", SETUP)
 
 
-def _read(token: str, platform: Platform, journey: Journey, house: House, key: bytes, keys: Keys) -> Claims:
-    """A message's claims, proved. Raises RefusedError."""
+def _read(
+    token: str, platform: Platform, journey: Journey, house: House, key: bytes, keys: Keys
+) -> tuple[Claims, Person]:
+    """A message's claims, proved, and whose it is. Raises RefusedError."""
     _, claims = opened(token, keys, platform.keys_url)
     nonce = derived(key, journey, "nonce")
     refuse_any(token_problems(claims, platform.issuer, platform.client_id, nonce, house.now()))
     refuse_any(message_problems(claims, platform, house.url, journey.path))
-    return claims
+    return claims, lti_person(claims, platform, house.roster())
 
 
 def _deep_link(claims: Claims, person: Person, platform: Platform, house: House, own: RSAKey) -> Response:

@@ -43,7 +43,7 @@ def routes(
     house = House(url, once, admit, roster, now)
     secret = read_secret(settings.client_secret_file, OIDC_SECRET, "client_secret_file")
     provider = Provider(settings, secret, url + BACK, now, Keys(now))
-    key = stretched(secret.encode())
+    key = stretched(secret.encode(), "oidc")
 
     async def login(request: Request) -> Response:
         return await _login(request, provider, house, key)
@@ -82,7 +82,7 @@ def _question(provider: Provider, journey: Journey, key: bytes, now: float) -> s
 
 async def _callback(request: Request, provider: Provider, house: House, key: bytes) -> Response:
     answer = await parameters(request)
-    journey = resume(key, request, "oidc", answer.get("state", ""), house)
+    journey = await run_in_threadpool(resume, key, request, "oidc", answer.get("state", ""), house)
     person = await run_in_threadpool(_finish, answer, journey, provider, house, key)
     return await house.admit(request, person, journey.path)
 
