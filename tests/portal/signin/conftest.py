@@ -8,7 +8,7 @@ import pytest
 from tests.portal.issuer import Issuer, local_issuer
 from tests.portal.loopback import Twist
 from tests.portal.platform import ROLE, Platform, local_platform
-from tests.portal.visits import OWN, SECRET, URL
+from tests.portal.signin.visits import OWN, SECRET, URL
 
 
 @pytest.fixture(scope="session")

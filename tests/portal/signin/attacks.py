@@ -22,7 +22,7 @@ from tests.portal.loopback import (
     with_mac,
 )
 from tests.portal.platform import CLAIM, DEEP, ROLE
-from tests.portal.visits import URL, Visit
+from tests.portal.signin.visits import URL, Visit
 
 PEM = KEY.as_pem(private=False)
 WEAK = new_key("weak", 1024)

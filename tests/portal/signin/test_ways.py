@@ -23,7 +23,7 @@ from provision.portal.signin.settings import Platform as PlatformSettings
 from tests.portal.issuer import Issuer
 from tests.portal.loopback import KEY, NEXT_KEY, Twist, listed, new_key, signed, signed_raw
 from tests.portal.platform import CLAIM, DEEP, ROLE, Platform, form_fields
-from tests.portal.visits import (
+from tests.portal.signin.visits import (
     OWN,
     ROSTER,
     SECRET,

@@ -7,11 +7,11 @@ import pytest
 from httpx import Response
 
 from provision.portal.signin import refusals as say
-from tests.portal.attacks import DISCOVERIES, ELSEWHERE, JOURNEYS, LOGINS, LTI, OIDC, TOKENS, Attack
 from tests.portal.issuer import Issuer
 from tests.portal.loopback import Twist
 from tests.portal.platform import Platform
-from tests.portal.visits import (
+from tests.portal.signin.attacks import DISCOVERIES, ELSEWHERE, JOURNEYS, LOGINS, LTI, OIDC, TOKENS, Attack
+from tests.portal.signin.visits import (
     SECRET,
     House,
     Visit,
