@@ -1,1 +1,1 @@
-"""The launch page: it reads and asks workflows, and owns no logic."""
+"""The launch page: a student signs in, presses one button, and is told honestly how far the machine is."""

@@ -1,4 +1,4 @@
-"""Who is signed in."""
+"""Who came in, whichever way."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Person:
-    """`subject` names the person where they signed in, `student` in the roster; staff need not be in it."""
+    """Somebody who signed in. `student` is the roster's id, or None for staff; `subject` is the way's own name."""
 
     subject: str
     student: str | None

@@ -21,7 +21,8 @@ PublicKey = RSAKey | ECKey | OKPKey
 KINDS = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),
     **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
-    "EdDSA": "OKP",
+    "Ed25519": "OKP",
+    "EdDSA": "OKP",  # RFC 9864 wants it called Ed25519; issuers go on with the old name
 }
 
 

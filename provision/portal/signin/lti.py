@@ -24,6 +24,7 @@ from provision.portal.signin.tokens import Claims, opened, refuse_any, token_pro
 
 BACK = "/lti/launch"
 SELECT = "/lti/select"  # where deep linking begins: the platform itself keeps that in a frame
+FOREIGN = ("/lti/login", BACK)  # where the platform posts: no token of the portal's own can be in its forms
 FRAMES = ("iframe", "frame", "embed", "object")
 
 Memory = dict[str, Keys]  # a platform's keys, by where they are

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from httpx import Response
+from httpx2 import Response
 
 from provision.portal.signin import refusals as say
 from tests.portal.issuer import Issuer

@@ -98,6 +98,7 @@ def test_oidc_people(
 OTHER_KEYS: dict[str, Any] = {
     "ES256": ECKey.generate_key("P-256", {"kid": "other", "use": "sig"}),
     "PS256": new_key("other"),
+    "Ed25519": OKPKey.generate_key("Ed25519", {"kid": "other", "use": "sig"}),
     "EdDSA": OKPKey.generate_key("Ed25519", {"kid": "other", "use": "sig"}),
 }
 
