@@ -1,5 +1,6 @@
 """What forgers, thieves and broken servers send, as data: what is wrong, staff's reason, the person's sentence."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,7 +26,9 @@ from tests.portal.platform import CLAIM, DEEP, ROLE
 from tests.portal.signin.visits import URL, Visit
 
 PEM = KEY.as_pem(private=False)
-WEAK = new_key("weak", 1024)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # that it is weak is what it is for
+    WEAK = new_key("weak", 1024)
 CURVE = ECKey.generate_key("P-256", {"kid": "first", "use": "sig"})
 PERSON = "http://purl.imsglobal.org/vocab/lis/v2/"
 GONE = object()

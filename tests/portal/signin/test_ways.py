@@ -103,6 +103,7 @@ OTHER_KEYS: dict[str, Any] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
 @pytest.mark.parametrize(("alg", "key"), OTHER_KEYS.items(), ids=OTHER_KEYS.keys())
 def test_oidc_other_algorithms(alg: str, key: Any, issuer: Issuer, secret_file: Path) -> None:
     house = House()
@@ -155,8 +156,8 @@ def test_oidc_logout(issuer: Issuer, secret_file: Path) -> None:
 def test_lti_login(method: str, platform: Platform, key_file: Path) -> None:
     """Answered with a redirect that browsers follow by GET, and a cookie that comes back by a form of another site."""
     browser = browsers(lti_settings(platform, key_file), House())()
-    how = {"params": platform.initiation()} if method == "GET" else {"data": platform.initiation()}
-    answer = browser.request(method, "/lti/login", **how)
+    said = platform.initiation()
+    answer = browser.get("/lti/login", params=said) if method == "GET" else browser.post("/lti/login", data=said)
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith(f"{platform.url}/auth?")
     name, *rest = answer.headers["Set-Cookie"].split("; ")
