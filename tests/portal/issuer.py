@@ -77,7 +77,7 @@ class Issuer:
         claims = {"iss": self.url, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": question["nonce"]}
         claims |= {"at_hash": half_hash(access), **self.user}
         tokens = {"access_token": access, "token_type": "Bearer", "id_token": self.twist.token(claims)}
-        return Answer(without_none({**tokens, **self.twist.tokens}))
+        return Answer(self.twist.token_body or without_none({**tokens, **self.twist.tokens}))
 
     def keys(self, _: Asked) -> Answer:
         return Answer({"keys": self.twist.keys}, self.twist.keys_status)

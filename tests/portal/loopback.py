@@ -125,6 +125,7 @@ class Twist:
     answer: dict[str, str | None] = field(default_factory=dict)
     tokens: dict[str, Any] = field(default_factory=dict)
     token_status: int = 200
+    token_body: object = None
     userinfo: dict[str, Any] = field(default_factory=dict)
     client_secret: str = "a canary of a client secret"
 

@@ -58,9 +58,9 @@ def _token(platform: Platform, own: RSAKey) -> str:
             got = client.fetch_token(
                 platform.token_url, grant_type="client_credentials", timeout=PATIENCE, allow_redirects=False
             )
-    except (requests.RequestException, AuthlibBaseError, ValueError) as exc:
+            return str(got["access_token"])
+    except (requests.RequestException, AuthlibBaseError, ValueError, TypeError, LookupError) as exc:
         raise RefusedError(f"{platform.token_url} gives no access token ({type(exc).__name__})") from exc
-    return str(got["access_token"])
 
 
 def _pages(url: str, token: str) -> Iterator[dict[str, Any]]:

@@ -91,8 +91,8 @@ def fetch_tokens(provider: Provider, code: str, verifier: str) -> dict[str, Any]
     except AuthlibBaseError as exc:
         sentence = SETUP if exc.error in ("invalid_client", "unauthorized_client") else AGAIN
         raise RefusedError(f"the provider gives nothing for the code: {quoted(exc.error)}", sentence) from exc
-    except ValueError as exc:
-        raise RefusedError(f"{url} answers no JSON", DOWN) from exc
+    except (ValueError, TypeError, AttributeError) as exc:
+        raise RefusedError(f"{url} answers no JSON object", DOWN) from exc
     if not isinstance(got.get("id_token"), str):
         raise RefusedError("the provider gives no ID token: is openid among the scopes?", SETUP)
     return dict(got)

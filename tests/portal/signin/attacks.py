@@ -388,7 +388,9 @@ OIDC = {
     "secret that is withdrawn": Attack(
         "the provider gives nothing for the code: 'invalid_client'", say.SETUP, Twist(client_secret="new")
     ),
-    "token endpoint leads elsewhere": Attack("/token answers no JSON", say.DOWN, Twist(token_status=307)),
+    "token endpoint leads elsewhere": Attack("/token answers no JSON object", say.DOWN, Twist(token_status=307)),
+    "token endpoint answers a list": Attack("/token answers no JSON object", say.DOWN, Twist(token_body=["x"])),
+    "token endpoint answers a number": Attack("/token answers no JSON object", say.DOWN, Twist(token_body=1)),
     "token endpoint is broken": Attack("/token does not answer: HTTPError", say.DOWN, Twist(token_status=502)),
     "userinfo of another": Attack(
         "the provider's userinfo is somebody else's", twist=Twist(userinfo={"sub": "u-2"}), settings={"userinfo": True}
