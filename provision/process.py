@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from provision.errors import CommandError
 
@@ -57,6 +57,37 @@ def run(
     if check and done.returncode:
         raise CommandError(f"{words[0]} failed with exit code {done.returncode}: {shlex.join(words)}\n{tail(done)}")
     return done
+
+
+def exchange(
+    args: Sequence[str | Path],
+    *,
+    deadline: float,
+    stdin: bytes | BinaryIO | None = None,
+    stdout: BinaryIO | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `args` to its end, whatever its exit code, with bytes or a real file going in, and its output into one.
+
+    Without `stdout` the output is in the result. `deadline` is in seconds.
+    """
+    words = [str(arg) for arg in args]
+    log.debug("$ %s", shlex.join(words))
+    body, source = (stdin, None) if isinstance(stdin, bytes) else (None, stdin or subprocess.DEVNULL)
+    try:
+        return subprocess.run(
+            words,
+            input=body,
+            stdin=source,
+            stdout=stdout or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=deadline,
+            env=_environment(None),
+            check=False,
+        )
+    except FileNotFoundError as exc:
+        raise CommandError(f"{words[0]} is not installed.", hint=f"Install {words[0]} and try again.") from exc
+    except subprocess.TimeoutExpired as exc:
+        raise CommandError(f"{words[0]} did not finish within {deadline:.0f} s: {shlex.join(words)}") from exc
 
 
 def follow(
