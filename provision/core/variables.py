@@ -21,8 +21,12 @@ def role_variables(course: Course) -> dict[str, object]:
         "offline_packages": list(course.offline.packages),
         "offline_data": course.offline.data or "",
         "offline_proxy": course.offline.proxy or "",
-        "hardening_ports": [HTTP_PORT] if course.public.tls == "none" else [HTTP_PORT, HTTPS_PORT],
+        **{f"{role}_ports": _public_ports(course) for role in ("hardening", "caretaker")},
     }
+
+
+def _public_ports(course: Course) -> list[int]:
+    return [HTTP_PORT] if course.public.tls == "none" else [HTTP_PORT, HTTPS_PORT]
 
 
 def _user(course: Course) -> dict[str, object]:
@@ -36,6 +40,8 @@ def _user(course: Course) -> dict[str, object]:
         "course_user_content": user.content,
         **{f"{role}_user": user.name for role in owners},
         **{f"{role}_group": user.group for role in owners},
+        "caretaker_user": user.name,
+        "caretaker_folders": list(dict.fromkeys(folders)),
         "ssh_keys_allowed_users": [user.name],
     }
 

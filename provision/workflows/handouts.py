@@ -71,6 +71,7 @@ def ensure_handouts(folder: Path, students: Iterable[Student], user: str, scheme
     Returns the handouts of all.
     """
     prepare_folder(folder)
+    ensure_caretaker(folder)
     keys = folder / "keys"
     handouts = read_handouts(folder)
     for student in students:
@@ -83,6 +84,22 @@ def ensure_handouts(folder: Path, students: Iterable[Student], user: str, scheme
         handouts[student.id] = Handout(student.id, student.name, "", user, password, f"keys/{student.id}", scheme)
     write_handouts(folder, handouts)
     return handouts
+
+
+def caretaker_key(folder: Path) -> Path:
+    """The private key that opens the caretaker's way into every machine of the cohort; see guests/caretaker.py."""
+    return folder / "caretaker"
+
+
+def ensure_caretaker(folder: Path) -> str:
+    """The public half of that key, without a comment. The pair is made once for a cohort, in a folder that is there."""
+    private = caretaker_key(folder)
+    public = private.with_suffix(".pub")
+    if not private.is_file() or not public.is_file():
+        pair = new_key_pair("provision caretaker")
+        write_private(public, pair.public + "\n")
+        write_private(private, pair.private)
+    return " ".join(public.read_text().split()[:2])
 
 
 def prepare_folder(folder: Path) -> None:

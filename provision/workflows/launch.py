@@ -19,7 +19,7 @@ from provision.progress import Phase, Progress
 from provision.workflows import submitting
 from provision.workflows.answers import remake, take_in_answer
 from provision.workflows.crew import Crew, next_result
-from provision.workflows.handouts import Handout, ensure_handouts, public_key_file
+from provision.workflows.handouts import Handout, ensure_caretaker, ensure_handouts, public_key_file
 from provision.workflows.labels import observe_cohort
 from provision.workflows.machine import Reach, failed_stack, prove, stuck_stack
 from provision.workflows.orders import Order
@@ -263,6 +263,7 @@ def stack_parameters(job: Job, student: Student, handout: Handout) -> dict[str, 
         "external_network": job.ground.network_id,
         "password_hash": jupyter_hash(handout.password),
         "ssh_keys": ",".join(keys),
+        "caretaker_keys": ensure_caretaker(job.reach.folder),
         **network_parameters(job.order.shape, job.seats.get(student.id)),
     }
 

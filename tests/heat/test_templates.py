@@ -262,6 +262,7 @@ def test_everything_made_can_be_found_again(name: str) -> None:
 @pytest.mark.parametrize("value", ["s001", NASTY])
 def test_whatever_a_value_holds_it_stays_a_value(value: str) -> None:
     secrets = {"student": value, "password_hash": jupyter_hash("secret"), "ssh_keys": [KEY, value]}
+    secrets["caretaker_keys"] = [value]
     needed = {name: "x" for name, each in STUDENT["parameters"].items() if "default" not in each}
     user_data = Heat(STUDENT, {**needed, **secrets}).resources()["server"]["user_data"]
     assert user_data.startswith("#cloud-config\n")
@@ -270,6 +271,23 @@ def test_whatever_a_value_holds_it_stays_a_value(value: str) -> None:
     (file,) = config["write_files"]
     assert (file["path"], file["permissions"]) == ("/etc/provision/student.json", "0600")
     assert json.loads(file["content"]) == secrets
+
+
+def test_without_a_student_a_machine_is_nobodys_and_knows_its_caretaker() -> None:
+    """As first boot reads it: no password, and so no student."""
+    needed = {name: "x" for name, each in STUDENT["parameters"].items() if "default" not in each}
+    config = yaml.safe_load(Heat(STUDENT, {**needed, "caretaker_keys": KEY}).resources()["server"]["user_data"])
+    record = json.loads(config["write_files"][0]["content"])
+    assert record == {"student": "x", "password_hash": "", "ssh_keys": [], "caretaker_keys": [KEY]}
+
+
+def test_every_machine_of_a_cohort_knows_the_same_caretaker(tmp_path: Path) -> None:
+    keys = {tuple(make(shape, tmp_path).student.parameters["caretaker_keys"]) for shape in SHAPES.values()}
+    assert keys == {((tmp_path / "caretaker.pub").read_text().removesuffix(" provision caretaker\n"),)}
+    assert {path.name for path in tmp_path.glob("caretaker*") if path.stat().st_mode & 0o077 == 0} == {
+        "caretaker",
+        "caretaker.pub",
+    }
 
 
 def test_the_gateway_writes_a_rule_for_each_port_and_loads_them(tmp_path: Path) -> None:
