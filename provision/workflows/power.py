@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from provision.cloud.compute import observe_servers
-from provision.cloud.stacks import observe_shared
+from provision.cloud.stacks import observe_pool, observe_shared
 from provision.core.naming import STUDENT_ID, cohort_tag
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack
@@ -108,9 +108,9 @@ def asleep(connection: "Connection", order: Order, stacks: Iterable[Stack]) -> d
 
 
 def _stacks(connection: "Connection", order: Order) -> tuple[Stack, ...]:
-    """The cohort's stacks, the shared ones last."""
-    stacks = observe_standing(connection, order)
-    return (*stacks, *observe_shared(connection, cohort_tag(order.cohort)))
+    """The cohort's stacks, pooled and shared ones last."""
+    stacks, tag = observe_standing(connection, order), cohort_tag(order.cohort)
+    return (*stacks, *observe_pool(connection, tag), *observe_shared(connection, tag))
 
 
 def _owner(owners: dict[str, str], server: Server) -> str:
