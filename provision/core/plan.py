@@ -9,7 +9,8 @@ class Stack:
     """A student's stack as one list call shows it. `created` and `updated` are ISO 8601 in UTC, so that they sort.
 
     `place` is the id of the shared stack that it uses, if it does. A shared stack is a Stack, too, and so is
-    a pooled machine's that is nobody's: its `student` is a label that no student has (see core/naming.py). `warm`: it can be claimed.
+    a pooled machine's that is nobody's: its `student` is a label that no student has (see core/naming.py). One that is
+    `warm` can be claimed.
     """
 
     id: str

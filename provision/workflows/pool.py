@@ -103,9 +103,12 @@ def claim(
     on_stage("reserving")
     for _ in range(TRIES):
         found = _reserve(pool, guest.label)
-        if found is None or found[0] is None:
-            return _access(pool, found[1], guest) if found else None
-        if access := _complete(pool, *found, guest, on_stage):
+        if found is None:
+            return None
+        held, shown = found
+        if held is None:
+            return _access(pool, shown, guest)
+        if access := _complete(pool, held, shown, guest, on_stage):
             return access
     return None
 
