@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from queue import SimpleQueue
 
 from provision.cloud.claims import drop_claim, drop_place, ensure_place, observe_claims, take_claim
 from provision.cloud.stacks import (
     StackExistsError,
     create_stack,
-    delete_stack,
     observe_pool,
     observe_stacks,
     show_stack,
@@ -85,13 +83,17 @@ class Look:
         return tuple(stack for stack in self.free if stack.warm and stack.complete and stack.id not in held)
 
 
+_Proof = tuple[Stack, str]  # a machine, and why it is not proved; nothing if it is
+
+
 @dataclass
 class _Run:
-    """Since when each machine is seen complete and not proved, why it did not prove itself, and the last trouble."""
+    """Who proves machines, when the cloud last answered, since when each is complete and not proved, what trouble stays."""
 
+    crew: Crew[_Proof]
+    results: Results[_Proof]
     answered: float
     since: dict[str, float] = field(default_factory=dict)
-    why: dict[str, str] = field(default_factory=dict)
     trouble: ProvisionError | None = None
 
 
@@ -131,7 +133,8 @@ def start(keeper: Keeper, progress: Progress, *, keep: bool) -> Look:
 
 
 def _keep(keeper: Keeper, check: Callable[[], None], phase: Phase, progress: Progress, *, keep: bool) -> Look:
-    clock, run = keeper.pool.clock, _Run(keeper.pool.clock.now())
+    clock, results = keeper.pool.clock, Results[_Proof]()
+    run = _Run(Crew(PROVERS, results, clock), results, clock.now())
     while True:
         check()
         try:
@@ -185,12 +188,11 @@ def discard(pool: Pool, stack: Stack) -> bool:
 
 def _prove(keeper: Keeper, run: _Run, stacks: Iterable[Stack], progress: Progress) -> None:
     """Try each that is complete; those that prove themselves can be claimed from now on."""
-    pool, results = keeper.pool, Results[tuple[Stack, str]]()
-    crew, stacks = Crew(PROVERS, results, pool.clock), list(stacks)
+    pool, stacks = keeper.pool, list(stacks)
     for stack in stacks:
-        crew.begin(partial(_proved, keeper, stack))
+        run.crew.begin(partial(_proved, keeper, stack))
     for _ in stacks:
-        if (result := next_result(results, clock=pool.clock)) is None:
+        if (result := next_result(run.results, clock=pool.clock)) is None:
             continue
         stack, why = result
         if why and pool.clock.now() - run.since[stack.id] > keeper.deadline:
@@ -198,7 +200,7 @@ def _prove(keeper: Keeper, run: _Run, stacks: Iterable[Stack], progress: Progres
             discard(pool, stack)
 
 
-def _proved(keeper: Keeper, stack: Stack) -> tuple[Stack, str]:
+def _proved(keeper: Keeper, stack: Stack) -> _Proof:
     """Why a machine is not proved, or nothing, and its stack says so."""
     pool = keeper.pool
     shown = show_stack(pool.connection, stack.name, stack.id)
@@ -285,7 +287,7 @@ def _create(keeper: Keeper, ground: Ground, template: str, number: int, seat: Se
 
 
 def drain(pool: Pool, progress: Progress, *, deadline: float) -> int:
-    """Delete every machine that is nobody's; how many they were. Students' machines stay. Raises CloudError if some stay."""
+    """Delete every machine that is nobody's; how many they were. Raises CloudError if some are not deleted."""
     with (
         hold(pool.connection, f"{pool.order.cohort} pool", "pool drain", pool.clock, progress) as check,
         progress.phase("Draining the pool") as phase,

@@ -88,6 +88,9 @@ def compute(cloud: Cloud, request: Request) -> Answer:
     if request.method == "DELETE":
         cloud.delete_server_by_id(name)
         return Answer(204)
+    if request.method == "POST" and path.endswith("/metadata"):
+        servers[name]["metadata"] = {**servers[name]["metadata"], **request.body["metadata"]}
+        return Answer(200, {"metadata": servers[name]["metadata"]})
     if request.method == "POST":
         servers[name]["status"] = {"suspend": "SUSPENDED", "os-stop": "SHUTOFF"}.get(next(iter(request.body)), "ACTIVE")
         return Answer(202)
@@ -157,8 +160,9 @@ def _add(cloud: Cloud, request: Request, kind: str) -> Answer:
         return refusal("neutron", 409, f"Quota exceeded for resources: ['{singular}'].", "OverQuota")
     if kind == "subnets" and _subnets(cloud, wanted["network_id"]):
         return refusal("neutron", 400, f"The requested subnet with cidr {wanted['cidr']} overlaps another.", "Invalid")
-    taken = {address for port in cloud.things["ports"].values() for address in _fixed(port)}
-    for address in _fixed(wanted):
+    others = [port for port in cloud.things["ports"].values() if port.get("network_id") == wanted.get("network_id")]
+    taken = {address for port in others for address in _fixed(port)}
+    for address in _fixed(wanted):  # all of a port's addresses, or none
         if kind == "ports" and address in taken:
             words = f"IP address {address[1]} already allocated in subnet {address[0]}"
             return refusal("neutron", 409, words, "IpAddressAlreadyAllocated")
