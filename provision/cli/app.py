@@ -16,6 +16,7 @@ COMMANDS = {
     "course": "provision.cli.course",
     "image": "provision.cli.image",
     "cohort": "provision.cli.cohort",
+    "pool": "provision.cli.pool",
     "ssh": "provision.cli.machine",
     "demo": "provision.cli.demo",
 }
