@@ -88,7 +88,7 @@ _Proof = tuple[Stack, str]  # a machine, and why it is not proved; nothing if it
 
 @dataclass
 class _Run:
-    """Who proves machines, when the cloud last answered, since when each is complete and not proved, what trouble stays."""
+    """Who proves machines, when the cloud last answered, since when each waits for its proof, what trouble stays."""
 
     crew: Crew[_Proof]
     results: Results[_Proof]

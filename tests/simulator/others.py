@@ -144,13 +144,13 @@ def _remove(cloud: Cloud, kind: str, name: str) -> Answer:
     if kind == "networks":
         if any(port.get("network_id") == name for port in cloud.things["ports"].values()):
             return refusal("neutron", 409, f"There are one or more ports still in use on the network {name}.", "InUse")
-        for subnet in _subnets(cloud, name):
+        for subnet in subnets_of(cloud, name):
             cloud.remove("subnets", subnet)
     cloud.remove(kind, name)
     return Answer(204)
 
 
-def _subnets(cloud: Cloud, network: str) -> list[str]:
+def subnets_of(cloud: Cloud, network: str) -> list[str]:
     return [each["id"] for each in cloud.things["subnets"].values() if each.get("network_id") == network]
 
 
@@ -158,7 +158,7 @@ def _add(cloud: Cloud, request: Request, kind: str) -> Answer:
     ((singular, wanted),) = request.body.items()
     if not cloud.has_room(QUOTAS[kind]):
         return refusal("neutron", 409, f"Quota exceeded for resources: ['{singular}'].", "OverQuota")
-    if kind == "subnets" and _subnets(cloud, wanted["network_id"]):
+    if kind == "subnets" and subnets_of(cloud, wanted["network_id"]):
         return refusal("neutron", 400, f"The requested subnet with cidr {wanted['cidr']} overlaps another.", "Invalid")
     others = [port for port in cloud.things["ports"].values() if port.get("network_id") == wanted.get("network_id")]
     taken = {address for port in others for address in _fixed(port)}
@@ -189,7 +189,7 @@ def _found(cloud: Cloud, request: Request, kind: str) -> list[Thing]:
         return True
 
     found = [thing for thing in cloud.things[kind].values() if fits(thing)]
-    return [{**each, "subnets": _subnets(cloud, each["id"])} for each in found] if kind == "networks" else found
+    return [{**each, "subnets": subnets_of(cloud, each["id"])} for each in found] if kind == "networks" else found
 
 
 def _quotas(cloud: Cloud) -> dict[str, dict[str, int]]:
