@@ -1,4 +1,4 @@
-"""The pool: no machine is given twice and nobody gets two, whoever is killed when; and other verbs know the machines."""
+"""The pool: no machine is given twice, nobody gets two, whoever is killed when; and other verbs know the machines."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -202,7 +202,7 @@ def tree(root: str) -> dict[str, tuple[int, str]]:
         path = os.path.join(os.path.dirname(root), name)
         seen = os.lstat(path)
         found[name] = (stat.S_IMODE(seen.st_mode), _content(path, seen.st_mode))
-    return {**found, **dict.fromkeys(skipped, (0, "skipped"))}
+    return {**found, **{name: (0, "skipped") for name in skipped}}
 
 
 def _content(path: str, mode: int) -> str:
