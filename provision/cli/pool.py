@@ -69,7 +69,8 @@ def start_command(
     from provision.guests.pooled import waiting_stages
     from provision.workflows.handouts import caretaker_key
     from provision.workflows.orders import read_cohort
-    from provision.workflows.warming import Keeper, start
+    from provision.workflows.stocking import Keeper
+    from provision.workflows.warming import start
 
     file = read_cohort(cohort, folder)
     opened, said = _open(file, cloud), file.said

@@ -7,60 +7,33 @@ from functools import partial
 
 from provision.cloud.claims import drop_claim, drop_place, ensure_place, observe_claims, take_claim
 from provision.cloud.stacks import (
-    StackExistsError,
-    create_stack,
     observe_pool,
     observe_stacks,
     show_stack,
     tag_stack,
 )
-from provision.core.naming import POOL_TAG, WARM_TAG, place_tag, pool_label, pool_name, pool_server
-from provision.core.outcome import Failed
-from provision.core.plan import Create, Stack
+from provision.core.naming import POOL_TAG, WARM_TAG
+from provision.core.plan import Stack
 from provision.core.pool import Claim, Discard, Make, Prove, Terms, is_idle, plan_pool, wanted
-from provision.core.roster import Student
 from provision.errors import (
     AuthenticationError,
-    BusyError,
-    CapacityError,
     CloudError,
     PreflightError,
     ProvisionError,
-    UnsureError,
 )
-from provision.guests.probes import Stage, prove_ready
-from provision.paths import data_path
+from provision.guests.probes import prove_ready
 from provision.progress import Phase, Progress
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import Handout, ensure_caretaker, prepare_folder
-from provision.workflows.labels import observe_cohort
 from provision.workflows.locking import hold
 from provision.workflows.machine import access_by
 from provision.workflows.pool import Pool, give_up, settle_claims
-from provision.workflows.preflight import Ground, Wish, check_ground
-from provision.workflows.shared import Seat, Task, ensure_shared, find_places, network_parameters
+from provision.workflows.stocking import Keeper, make_machines
 
 POLL, LONG_POLL = 5.0, 30.0  # seconds between two looks: while something is to come, and when all waits
-GAP = 0.7  # seconds between two creates: there is time, and a launch may want the cloud, too
 TRY = 20.0  # seconds that a machine may take for one try to prove itself
 PROVERS = 8
 PATIENCE = 600.0  # seconds for which the cloud may fail to answer
-
-
-@dataclass(frozen=True)
-class Keeper:
-    """Who keeps a pool, to what terms, and of what machines are made. `waiting` is proved of those that are nobody's.
-
-    A machine has `deadline` seconds, from when its stack is complete, to prove itself.
-    """
-
-    pool: Pool
-    terms: Terms
-    waiting: tuple[Stage, ...]
-    image: str | None = None
-    flavor: str | None = None
-    network: str | None = None
-    deadline: float = 900.0
 
 
 @dataclass(frozen=True)
@@ -168,7 +141,7 @@ def _round(keeper: Keeper, run: _Run, progress: Progress) -> Look:
             progress.say(f"{step.stack.name} is deleted: {step.why}.")
             discard(pool, step.stack)
     _prove(keeper, run, proving, progress)
-    run.trouble = _make(keeper, [step.number for step in steps if isinstance(step, Make)], progress)
+    run.trouble = make_machines(keeper, [step.number for step in steps if isinstance(step, Make)], progress)
     return replace(seen, free=observe_pool(pool.connection, pool.tag)) if proving else seen
 
 
@@ -217,73 +190,6 @@ def _proved(keeper: Keeper, stack: Stack) -> _Proof:
     except ProvisionError as exc:
         return stack, exc.message
     return stack, ""
-
-
-def _make(keeper: Keeper, numbers: list[int], progress: Progress) -> ProvisionError | None:
-    """Ask for new machines, one after the other; the trouble that ended it, if one did that stays."""
-    if not numbers:
-        return None
-    pool = keeper.pool
-    try:
-        ground = check_ground(pool.connection, _wish(keeper, numbers), making=True)
-    except PreflightError as exc:
-        return exc
-    seats = _seats(keeper, ground, numbers, progress)
-    template = data_path("heat/student.yaml").read_text()
-    for number in numbers:
-        try:
-            _create(keeper, ground, template, number, seats.get(pool_label(number)))
-        except (BusyError, UnsureError, StackExistsError):
-            return None  # the next look tells
-        except (CapacityError, CloudError) as exc:
-            return exc
-        pool.clock.sleep(GAP)
-    return None
-
-
-def _wish(keeper: Keeper, numbers: list[int]) -> Wish:
-    order = keeper.pool.order
-    return Wish(
-        order.course,
-        order.presentation,
-        keeper.image,
-        keeper.flavor,
-        keeper.network,
-        machines=len(numbers),
-        shape=order.shape,
-    )
-
-
-def _seats(keeper: Keeper, ground: Ground, numbers: list[int], progress: Progress) -> dict[str, Seat | Failed]:
-    """Where they go on shared networks, as if those who come later were students already."""
-    pool = keeper.pool
-    if not pool.order.shape.shared:
-        return {}
-    labels = [pool_label(number) for number in numbers]
-    order = replace(pool.order, students=tuple(Student(label, "", "") for label in labels))
-    stacks = observe_cohort(pool.connection, order.cohort, order.labels)
-    layout = find_places(pool.connection, order, [Create(label) for label in labels], stacks)
-    return ensure_shared(Task(pool.connection, order, ground, keeper.deadline, pool.clock), layout, progress)
-
-
-def _create(keeper: Keeper, ground: Ground, template: str, number: int, seat: Seat | Failed | None) -> None:
-    pool = keeper.pool
-    if isinstance(seat, Failed):
-        raise CloudError(f"There is no network for it: {seat.reason}", hint=seat.hint)
-    parameters = {
-        "student": pool_label(number).replace(" ", "-"),
-        "server_name": pool_server(pool.order.cohort, number),
-        "tag": pool.tag,
-        "image": ground.image.id,
-        "flavor": ground.flavor.id,
-        "external_network": ground.network_id,
-        "caretaker_keys": ensure_caretaker(pool.folder),
-        **network_parameters(pool.order.shape, seat),
-    }
-    place = [place_tag(seat.stack)] if seat else []
-    create_stack(
-        pool.connection, pool_name(pool.order.cohort, number), template, parameters, pool.tag, POOL_TAG, *place
-    )
 
 
 def drain(pool: Pool, progress: Progress, *, deadline: float) -> int:

@@ -14,7 +14,8 @@ from provision.guests.access import Access
 from provision.progress import Silent
 from provision.workflows.cohort import plan
 from provision.workflows.pool import settle_claims
-from provision.workflows.warming import Keeper, discard, drain, look, start
+from provision.workflows.stocking import Keeper
+from provision.workflows.warming import discard, drain, look, start
 
 from . import others, world
 from .claimers import Deadly, Desk, KilledError, at_once, given_twice, owners
