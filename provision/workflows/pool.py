@@ -202,14 +202,26 @@ def _check(pool: Pool, claim: Claim, label: str) -> Shown | None:
 
 
 def _complete(pool: Pool, claim: Claim, shown: Shown, guest: _Guest, on_stage: Callable[[str], None]) -> Access | None:
-    """Say on the cloud whose the machine is, make it so, prove it. None if it is no good: then it is deleted."""
-    shown = _record(pool, shown, guest.label)
+    """Say on the cloud whose the machine is, make it so, prove it. None if it is no good: then it is deleted.
+
+    One that says it is another's is left alone: that must not be, and what is on it is his.
+    """
+    try:
+        shown = _record(pool, shown, guest.label)
+    except ProvisionError:
+        now = show_stack(pool.connection, claim.name, claim.stack)
+        if now and not now.stack.status.startswith("DELETE_"):
+            raise
+        drop_claim(pool.connection, claim)  # it was undone: we were taken for dead
+        return None
     try:
         access = _access(pool, shown, guest)
         on_stage("binding")
         pool.bind(access, guest.claim)
         proofs = stages(ssh=pool.order.shape.ssh_cidr is not None) if pool.stages is None else pool.stages
         prove_ready(access, deadline=pool.deadline, on_stage=on_stage, stages=proofs)
+    except caretaker.TakenError:
+        raise
     except ProvisionError as exc:
         log.warning("%s is given up and deleted: %s", shown.stack.name, exc.message)
         give_up(pool, claim, shown.stack)
@@ -255,7 +267,17 @@ def settle_claims(pool: Pool, on_stage: Callable[[str], None]) -> None:
             give_up(pool, claim, shown.stack)
         elif fate == "finish" and (guest := _known(pool, claim.student)):
             renew_claim(pool.connection, claim)
-            _complete(pool, claim, shown, guest, on_stage)
+            _finish(pool, claim, shown, guest, on_stage)
+
+
+def _finish(pool: Pool, claim: Claim, shown: Shown, guest: _Guest, on_stage: Callable[[str], None]) -> None:
+    """One that cannot be finished is left to its student, and does not keep the others from it."""
+    try:
+        _complete(pool, claim, shown, guest, on_stage)
+    except AuthenticationError:
+        raise
+    except ProvisionError as exc:
+        log.warning("The claim on %s is not finished: %s", claim.name, exc.message)
 
 
 def _known(pool: Pool, label: str) -> _Guest | None:

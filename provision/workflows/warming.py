@@ -184,12 +184,22 @@ def _proved(keeper: Keeper, stack: Stack) -> _Proof:
     try:
         access = access_by(shown.outputs, stack, nobody, pool.folder)
         prove_ready(access, deadline=TRY, on_stage=lambda _stage: None, stages=keeper.waiting)
-        tag_stack(pool.connection, stack, [*shown.tags, WARM_TAG])
+        _warm(pool, stack)
     except AuthenticationError:
         raise
     except ProvisionError as exc:
         return stack, exc.message
     return stack, ""
+
+
+def _warm(pool: Pool, stack: Stack) -> None:
+    """Say that it can be claimed, behind a claim of nobody's: who slept meanwhile takes it from no student."""
+    place = ensure_place(pool.connection, pool.clock)
+    if claim := take_claim(pool.connection, place, pool.order.cohort, stack, "", pool.clock):
+        shown = show_stack(pool.connection, stack.name, stack.id)
+        if shown and shown.student is None and shown.stack.complete and not shown.stack.warm:
+            tag_stack(pool.connection, stack, [*shown.tags, WARM_TAG])
+        drop_claim(pool.connection, claim)
 
 
 def drain(pool: Pool, progress: Progress, *, deadline: float) -> int:

@@ -182,6 +182,8 @@ def _wrong(template: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
 
 def _update(cloud: Cloud, request: Request, stack: Stack) -> Answer:
     body = request.body
+    if stack.status.startswith("DELETE_"):
+        return refusal("heat", 400, "Updating a stack when it is deleting is not supported.", "NotSupported")
     merged = {**body, "parameters": {**stack.parameters, **(body.get("parameters") or {})}}
     if "template" in body:
         stack.template, stack.parameters, stack.parts = cloud.parse(merged)
