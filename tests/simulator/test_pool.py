@@ -169,7 +169,7 @@ def test_trouble_on_the_way(simulator: Simulator, desk: Desk, call: str, trouble
 CALLS = 12  # of a claim, from its first look at the network of claims on
 
 
-# Who dies behind an answer leaves what he would leave before his next call, but for what he does to the machine between.
+# Who dies behind an answer leaves what he would before his next call, but for what he does to the machine between.
 @pytest.mark.parametrize(("call", "answered"), [(0, False), *((call, True) for call in range(CALLS + 1)), (11, False)])
 def test_who_is_killed_at_any_step_leaves_no_half_claimed_machine(
     simulator: Simulator, desk: Desk, call: int, answered: bool
