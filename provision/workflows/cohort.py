@@ -26,10 +26,10 @@ from provision.workflows.launch import PROVERS, Job, converge
 from provision.workflows.locking import hold
 from provision.workflows.machine import failed_stack, prove, reach_of
 from provision.workflows.orders import Order
-from provision.workflows.pool import end_claims
 from provision.workflows.power import asleep
 from provision.workflows.preflight import Ground, Wish, check_ground
 from provision.workflows.run import Run, summary
+from provision.workflows.settling import end_claims
 from provision.workflows.shared import Task, ensure_shared, find_places
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from provision.clock import REAL, Clock
-from provision.cloud.claims import drop_claim, drop_place, ensure_place, observe_claims, renew_claim, take_claim
+from provision.cloud.claims import drop_claim, ensure_place, observe_claims, renew_claim, take_claim
 from provision.cloud.compute import note_on_server
 from provision.cloud.stacks import Shown, delete_stack, observe_pool, observe_stacks, show_stack, tag_stack
 from provision.core.naming import WARM_TAG, cohort_tag, student_tag
 from provision.core.plan import Stack
-from provision.core.pool import Claim, settle
+from provision.core.pool import Claim
 from provision.errors import (
     AuthenticationError,
     BusyError,
@@ -32,9 +32,8 @@ from provision.errors import (
 )
 from provision.guests import caretaker
 from provision.guests.access import Access
-from provision.guests.credentials import jupyter_hash
 from provision.guests.probes import Stage, prove_ready, stages
-from provision.workflows.handouts import Handout, handout_file, public_key_file, read_handouts
+from provision.workflows.handouts import Handout, handout_file, read_handouts
 from provision.workflows.machine import access_by
 from provision.workflows.orders import Order
 
@@ -73,7 +72,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class _Guest:
+class Guest:
     """Who claims, and how the machine is to know and to serve him."""
 
     handout: Handout
@@ -99,7 +98,7 @@ def claim(
             f"{student} has no handout in {handout_file(pool.folder)}: nobody would know the machine's password.",
             hint="Write it down first, as a launch does (handouts.ensure_handouts).",
         )
-    guest = _Guest(handout, caretaker.Claim(pool.order.labels.label(student), password_hash, tuple(ssh_keys)))
+    guest = Guest(handout, caretaker.Claim(pool.order.labels.label(student), password_hash, tuple(ssh_keys)))
     on_stage("reserving")
     for _ in range(TRIES):
         found = _reserve(pool, guest.label)
@@ -108,46 +107,53 @@ def claim(
         held, shown = found
         if held is None:
             return _access(pool, shown, guest)
-        if access := _complete(pool, held, shown, guest, on_stage):
+        if access := complete(pool, held, shown, guest, on_stage):
             return access
     return None
 
 
-def _access(pool: Pool, shown: Shown, guest: _Guest) -> Access:
+def _access(pool: Pool, shown: Shown, guest: Guest) -> Access:
     return access_by(shown.outputs, shown.stack, guest.handout, pool.folder)
 
 
 def _reserve(pool: Pool, label: str) -> tuple[Claim | None, Shown] | None:
     """A machine and our claim on it; without one, if it is the student's already. None where none is left."""
-    place = ensure_place(pool.connection, pool.clock)
+    place, end = ensure_place(pool.connection, pool.clock), pool.clock.now() + pool.deadline
     free = _free(pool)
-    while True:
+    while pool.clock.now() < end:
         stack = pool.dice.choice(free) if free else None
         claim = _take(pool, place, stack, label) if stack else None
         if claim is None:
             claims = observe_claims(pool.connection, pool.order.cohort, pool.clock)
             claim = next((each for each in claims if each.student == label), None)
-            if claim is None and not free:
-                return _own(pool, label)
             if claim is None:
-                held = {each.stack for each in claims}
-                free = [each for each in free if each.id not in held] or [
-                    each for each in _free(pool) if each.id not in held
-                ]
+                if not free:
+                    return _own(pool, label)
+                free = _unheld(free, claims) or _unheld(_free(pool), claims)
                 continue
+            # On the machine that we asked for it may be our own, whose answer was lost; if not, it comes to the same.
             if not (stack and claim.stack == stack.id) and _is_over(pool, claim):
                 free = _free(pool)
                 continue
-        if (shown := _check(pool, claim, label)) is not None:
+        if shown := _check(pool, claim, label):
             return claim, shown
         if own := _own(pool, label):
             return own
         free = [each for each in free if each.id != claim.stack]
+    raise UnsureError(
+        f"No machine could be claimed within {pool.deadline:.0f} s: the cloud does not say who has which.",
+        hint="Ask again: what was begun is gone on with.",
+    )
 
 
 def _free(pool: Pool) -> list[Stack]:
     """The machines that wait."""
     return [stack for stack in observe_pool(pool.connection, pool.tag, WARM_TAG) if stack.complete]
+
+
+def _unheld(stacks: Iterable[Stack], claims: Iterable[Claim]) -> list[Stack]:
+    held = {claim.stack for claim in claims}
+    return [stack for stack in stacks if stack.id not in held]
 
 
 def _take(pool: Pool, place: str, stack: Stack, label: str) -> Claim | None:
@@ -201,7 +207,7 @@ def _check(pool: Pool, claim: Claim, label: str) -> Shown | None:
     return None
 
 
-def _complete(pool: Pool, claim: Claim, shown: Shown, guest: _Guest, on_stage: Callable[[str], None]) -> Access | None:
+def complete(pool: Pool, claim: Claim, shown: Shown, guest: Guest, on_stage: Callable[[str], None]) -> Access | None:
     """Say on the cloud whose the machine is, make it so, prove it. None if it is no good: then it is deleted.
 
     One that says it is another's is left alone: that must not be, and what is on it is his.
@@ -254,46 +260,3 @@ def give_up(pool: Pool, claim: Claim, stack: Stack) -> None:
     """Delete a machine that is claimed, and then the claim: in between nobody else is given it."""
     delete_stack(pool.connection, stack)
     drop_claim(pool.connection, claim)
-
-
-def settle_claims(pool: Pool, on_stage: Callable[[str], None]) -> None:
-    """Finish or undo the claims of those who were killed."""
-    for claim in observe_claims(pool.connection, pool.order.cohort, pool.clock):
-        shown = show_stack(pool.connection, claim.name, claim.stack)
-        fate = settle(claim, shown.stack if shown else None)
-        if fate == "drop" or shown is None:
-            drop_claim(pool.connection, claim)
-        elif fate == "undo":
-            give_up(pool, claim, shown.stack)
-        elif fate == "finish" and (guest := _known(pool, claim.student)):
-            renew_claim(pool.connection, claim)
-            _finish(pool, claim, shown, guest, on_stage)
-
-
-def _finish(pool: Pool, claim: Claim, shown: Shown, guest: _Guest, on_stage: Callable[[str], None]) -> None:
-    """One that cannot be finished is left to its student, and does not keep the others from it."""
-    try:
-        _complete(pool, claim, shown, guest, on_stage)
-    except AuthenticationError:
-        raise
-    except ProvisionError as exc:
-        log.warning("The claim on %s is not finished: %s", claim.name, exc.message)
-
-
-def _known(pool: Pool, label: str) -> _Guest | None:
-    """Who is meant, as his handout and the roster say it; None where there is no handout: he is left to ask again."""
-    student = pool.order.labels.student(label)
-    handout = read_handouts(pool.folder).get(student)
-    if handout is None or not public_key_file(pool.folder, student).is_file():
-        return None
-    own = " ".join(public_key_file(pool.folder, student).read_text().split()[:2])
-    listed = next((each.ssh_keys for each in pool.order.students if each.id == student), ())
-    keys = tuple(dict.fromkeys([*listed, own]))
-    return _Guest(handout, caretaker.Claim(label, jupyter_hash(handout.password), keys))
-
-
-def end_claims(connection: "Connection", cohort: str, clock: Clock) -> None:
-    """Let nothing of a cohort's claims be left: its machines are gone."""
-    for claim in observe_claims(connection, cohort, clock):
-        drop_claim(connection, claim)
-    drop_place(connection)

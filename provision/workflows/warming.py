@@ -27,7 +27,8 @@ from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import Handout, ensure_caretaker, prepare_folder
 from provision.workflows.locking import hold
 from provision.workflows.machine import access_by
-from provision.workflows.pool import Pool, give_up, settle_claims
+from provision.workflows.pool import Pool, give_up
+from provision.workflows.settling import settle_claims
 from provision.workflows.stocking import Keeper, make_machines
 
 POLL, LONG_POLL = 5.0, 30.0  # seconds between two looks: while something is to come, and when all waits

@@ -33,7 +33,8 @@ from provision.workflows.cohort import delete
 from provision.workflows.courses import read_course
 from provision.workflows.handouts import ensure_handouts
 from provision.workflows.orders import Order
-from provision.workflows.pool import Pool, claim, end_claims
+from provision.workflows.pool import Pool, claim
+from provision.workflows.settling import end_claims
 
 COHORT = "demo-LABPOOL"
 CLAIMERS, MACHINES, PORTALS = 200, 8, 8

@@ -13,7 +13,7 @@ from provision.errors import CloudError, NotFoundError, PreflightError
 from provision.guests.access import Access
 from provision.progress import Silent
 from provision.workflows.cohort import plan
-from provision.workflows.pool import settle_claims
+from provision.workflows.settling import settle_claims
 from provision.workflows.stocking import Keeper
 from provision.workflows.warming import discard, drain, look, start
 
