@@ -137,8 +137,8 @@ def _reserve(pool: Pool, label: str) -> tuple[Claim | None, Shown] | None:
                 continue
         if shown := _check(pool, claim, label):
             return claim, shown
-        if own := _own(pool, label):
-            return own
+        if _alive(pool, label):  # perhaps a launch makes one just now
+            return _own(pool, label)
         free = [each for each in free if each.id != claim.stack]
     raise UnsureError(
         f"No machine could be claimed within {pool.deadline:.0f} s: the cloud does not say who has which.",
@@ -181,28 +181,29 @@ def _is_over(pool: Pool, claim: Claim) -> bool:
             return False
 
 
+def _alive(pool: Pool, label: str) -> list[Stack]:
+    """The student's stacks, but for those that go."""
+    found = observe_stacks(pool.connection, pool.tag, student_tag(label))
+    return [stack for stack in found if not stack.status.startswith("DELETE_")]
+
+
 def _own(pool: Pool, label: str) -> tuple[None, Shown] | None:
-    """The machine that is the student's already."""
-    for stack in observe_stacks(pool.connection, pool.tag, student_tag(label)):
-        if stack.complete or stack.status == "UPDATE_IN_PROGRESS":
-            shown = show_stack(pool.connection, stack.name, stack.id)
-            if shown and shown.outputs.get("address"):
-                return None, shown
+    """The machine that is the student's already, if it stands."""
+    for stack in _alive(pool, label):
+        shown = show_stack(pool.connection, stack.name, stack.id) if stack.status != "CREATE_IN_PROGRESS" else None
+        if shown and shown.outputs.get("address"):
+            return None, shown
     return None
 
 
 def _check(pool: Pool, claim: Claim, label: str) -> Shown | None:
     """The machine as it is now that nobody else can take it. If it is not to be had, the claim ends here."""
     shown = show_stack(pool.connection, claim.name, claim.stack)
-    waits = shown is not None and shown.student is None and shown.stack.warm and shown.stack.complete
-    begun = shown is not None and shown.student == label and not shown.stack.status.startswith("DELETE_")
-    others = [
-        stack
-        for stack in observe_stacks(pool.connection, pool.tag, student_tag(label))
-        if stack.id != claim.stack and not stack.status.startswith("DELETE_")
-    ]
-    if begun or (waits and not others):
-        return shown
+    others = [stack for stack in _alive(pool, label) if stack.id != claim.stack]
+    if shown and not shown.stack.status.startswith("DELETE_"):
+        waits = shown.student is None and shown.stack.warm and shown.stack.complete
+        if shown.student == label or (waits and not others):
+            return shown
     drop_claim(pool.connection, claim)
     return None
 

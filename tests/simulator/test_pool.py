@@ -11,6 +11,7 @@ from provision.core.pool import LEASE, Terms
 from provision.core.shape import Shape
 from provision.errors import CloudError, NotFoundError, PreflightError
 from provision.guests.access import Access
+from provision.guests.caretaker import TakenError
 from provision.progress import Silent
 from provision.workflows.cohort import plan
 from provision.workflows.settling import settle_claims
@@ -220,3 +221,33 @@ def test_who_was_slow_and_not_dead_takes_nothing_from_others(simulator: Simulato
 
     answers = at_once(desk, ["s0000", "s0001"], lambda who, seed: (sleepy if who == "s0000" else other)(who, seed))
     assert given_twice(desk, answers) == []
+
+
+def test_who_is_being_launched_is_given_no_second_machine(simulator: Simulator, desk: Desk) -> None:
+    desk.stock(2)
+    desk.enrol(1)
+    operator = Operator(simulator.url, simulator.clock, desk.folder)
+    said: list[Access | None] = []
+
+    def come(_student: str, number: int) -> None:
+        if number:
+            simulator.clock.sleep(20)  # the launch has asked for a stack, which takes 30 s
+            said.append(desk.claim(desk.pool(), "s0000"))
+        else:
+            operator.launch(1)
+
+    at_once(desk, ["s0000"] * 2, come)
+    assert (said, claims(desk), len(owners(simulator.cloud))) == ([None], 0, 1)
+
+
+def test_a_machine_that_says_it_is_anothers_is_never_deleted(simulator: Simulator, desk: Desk) -> None:
+    desk.stock(1)
+    desk.enrol(1)
+    (stack,) = simulator.cloud.stacks
+    desk.guests.bound[stack] = ["ada"]
+    with pytest.raises(TakenError):
+        desk.claim(desk.pool(), "s0000")
+    simulator.clock.sleep(LEASE + 60)
+    settle_claims(desk.pool(), lambda _stage: None)
+    assert [*simulator.cloud.stacks] == [stack]
+    assert desk.guests.bound[stack] == ["ada"]
