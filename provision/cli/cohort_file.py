@@ -89,7 +89,7 @@ def _meaning(file: "CohortFile", order: "Order") -> Iterator[tuple[str, str]]:
     yield "public address", "a floating IP each" if network.floating_ip else "none: through a gateway machine"
     yield "pages for", _who(said.access.web)
     yield "SSH for", _who(said.access.ssh) if said.access.ssh else "nobody"
-    yield "pool", f"{said.pool.size or 'no'} machines ahead of need"
+    yield "pool", "; ".join([f"{said.pool.size or 'no'} machines ahead of need", *said.pool.timetable])
     yield "the cloud learns", "opaque labels" if said.cohort.privacy else "students' ids"
     yield "handouts", str(file.folder)
 

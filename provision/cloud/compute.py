@@ -116,6 +116,14 @@ def rebuild_server(connection: "Connection", server: Server, image: str) -> None
         raise_from_response(connection.compute.post(f"/servers/{server.id}/action", json=body))
 
 
+def note_on_server(connection: "Connection", server: str, notes: Mapping[str, str]) -> None:
+    """Write metadata on a server, beside what it has."""
+    from openstack.exceptions import raise_from_response
+
+    with translated("Writing on a server"):
+        raise_from_response(connection.compute.post(f"/servers/{server}/metadata", json={"metadata": dict(notes)}))
+
+
 def _quota(limit: int | None, used: int | None) -> Quota:
     """A limit that the cloud does not tell is taken as none: the create will say."""
     return Quota(-1 if limit is None else limit, used or 0)

@@ -1,19 +1,28 @@
 """Heat's stacks: seen together by one tagged list call, made, deleted, and asked why they failed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from provision.cloud.connection import translated
-from provision.core.naming import SHARED_TAG, place_of, shared_label, shared_number, student_of
+from provision.core.naming import (
+    POOL_TAG,
+    SHARED_TAG,
+    WARM_TAG,
+    place_of,
+    pool_label,
+    pool_number,
+    shared_label,
+    shared_number,
+    student_of,
+)
 from provision.core.plan import Stack
 from provision.errors import CloudError, NotFoundError, UnsureError
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
-CREATED = 201  # Heat's yes to a new stack
 CREATED = 201  # Heat's yes to a new stack
 TIMEOUT_MINUTES = 30  # after which Heat itself gives a stack up
 
@@ -48,6 +57,27 @@ def observe_shared(connection: "Connection", *tags: str) -> tuple[Stack, ...]:
     )
 
 
+def observe_pool(connection: "Connection", *tags: str) -> tuple[Stack, ...]:
+    """The stacks of pooled machines that are nobody's, likewise. Who claimed one is among the students."""
+    return tuple(
+        _stack(found, pool_label(number))
+        for found in _list(connection, (*tags, POOL_TAG))
+        if (number := pool_number(found["stack_name"])) is not None and student_of(found.get("tags") or []) is None
+    )
+
+
+def observe_machines(connection: "Connection", *tags: str) -> tuple[Stack, ...]:
+    """The stacks of both, students' and nobody's, by one call."""
+    listed = [
+        (each, student_of(each.get("tags") or []), pool_number(each["stack_name"])) for each in _list(connection, tags)
+    ]
+    return tuple(
+        _stack(each, pool_label(number or 0) if student is None else student)
+        for each, student, number in listed
+        if number is not None or student is not None
+    )
+
+
 def observe_every(connection: "Connection") -> tuple[Stack, ...]:
     """All stacks of the project, whosever they are."""
     return tuple(_stack(stack, "") for stack in _list(connection, ()))
@@ -66,7 +96,8 @@ def _list(connection: "Connection", tags: tuple[str, ...]) -> list[dict[str, Any
 def _stack(found: Mapping[str, Any], student: str) -> Stack:
     name, status, reason = found["stack_name"], found["stack_status"], found.get("stack_status_reason") or ""
     created, updated = found.get("creation_time") or "", found.get("updated_time") or ""
-    return Stack(found["id"], name, student, status, reason, created, place_of(found.get("tags") or []), updated)
+    tags = found.get("tags") or []
+    return Stack(found["id"], name, student, status, reason, created, place_of(tags), updated, WARM_TAG in tags)
 
 
 def count_stacks(connection: "Connection") -> int:
@@ -123,6 +154,46 @@ def update_stack(connection: "Connection", stack: Stack, broken: str = "") -> No
             unhealthy = {"mark_unhealthy": True, "resource_status_reason": "gone, noticed by provision cohort repair"}
             raise_from_response(connection.orchestration.patch(f"{_path(stack)}/resources/{broken}", json=unhealthy))
         body = {"timeout_mins": TIMEOUT_MINUTES, "disable_rollback": True}
+        raise_from_response(connection.orchestration.patch(_path(stack), json=body))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """All that one call shows of a stack. `student` is whose its tags say it is, None if nobody's."""
+
+    stack: Stack
+    tags: tuple[str, ...]
+    student: str | None
+    outputs: Mapping[str, str]
+
+
+def show_stack(connection: "Connection", name: str, id_: str) -> Shown | None:
+    """A stack as it is now; None if it is gone."""
+    from openstack.exceptions import raise_from_response
+
+    with translated("Reading a stack"):
+        response = connection.orchestration.get(f"/stacks/{name}/{id_}")
+        if response.status_code == 404:
+            return None
+        raise_from_response(response)
+        body = response.json()["stack"]
+    tags = tuple(body.get("tags") or ())
+    student = student_of(list(tags))
+    label = student or pool_label(pool_number(body["stack_name"]) or 0)
+    outputs = {output["output_key"]: output["output_value"] for output in body.get("outputs") or ()}
+    return Shown(_stack(body, label), tags, student, outputs)
+
+
+def tag_stack(connection: "Connection", stack: Stack, tags: Iterable[str]) -> None:
+    """Have a stack bear these tags alone. Nothing that it made is touched: template and parameters stay as they are.
+
+    Heat writes them down before it answers, and then looks through the resources, of which none has changed. What
+    failed it would make anew: ask only of a stack that is complete. Two at once may lose one's tags: look afterwards.
+    """
+    from openstack.exceptions import raise_from_response
+
+    body = {"tags": ",".join(tags), "timeout_mins": TIMEOUT_MINUTES, "disable_rollback": True}
+    with translated(f"Marking stack {stack.name}"):
         raise_from_response(connection.orchestration.patch(_path(stack), json=body))
 
 

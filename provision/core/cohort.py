@@ -137,6 +137,24 @@ class Pool(_Table):
     size: Annotated[
         int, Field(ge=0, le=1000, title="Size", description="How many wait for a student who comes unannounced")
     ] = 0
+    timetable: Annotated[
+        tuple[values.Hours, ...],
+        Field(
+            strict=False,
+            title="Timetable",
+            description="At which hours more wait: days, from-until by this computer's clock, and how many",
+            examples=[["mon,wed 09:00-11:00 40", "weekdays 08:00-18:00 5"]],
+        ),
+    ] = ()
+    ahead: Annotated[
+        int, Field(ge=1, le=1440, title="Ahead", description="Minutes before those hours at which they are begun")
+    ] = 30
+    idle: Annotated[
+        int,
+        Field(
+            ge=1, le=10080, title="Idle", description="Minutes without a student after which surplus ones are deleted"
+        ),
+    ] = 60
 
 
 class Columns(_Table):

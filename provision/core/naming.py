@@ -18,7 +18,10 @@ _HASH = 8
 
 _COHORT_TAG, _STUDENT_TAG, _PLACE_TAG = "provision=", "student=", "place="
 SHARED_TAG = "shared"  # a stack that students' machines share, and that is no student's
+POOL_TAG = "pool"  # a machine that was started ahead of need; it keeps the tag when it is a student's
+WARM_TAG = "warm"  # one of them that was proved, and is nobody's: it can be claimed
 _COHORT_MAX = 60 - len(_COHORT_TAG)
+_POOL = re.compile(r"(canary\.)?[a-z0-9]+-[A-Za-z0-9]+\.pool-([1-9][0-9]*)")
 _SHARED = re.compile(r"(canary\.)?[a-z0-9]+-[A-Za-z0-9]+\.shared-([1-9][0-9]*)")
 
 
@@ -71,8 +74,29 @@ def shared_label(number: int) -> str:
 
 
 def labelled_number(label: str) -> int:
-    """Which shared stack a label of `shared_label` means."""
+    """Which stack a label of `shared_label` or `pool_label` means."""
     return int(label.rpartition(" ")[2])
+
+
+def pool_name(cohort: str, number: int) -> str:
+    """The name of the stack of a pooled machine, which it keeps when it is a student's."""
+    return f"{cohort}.pool-{number}"
+
+
+def pool_number(name: str) -> int | None:
+    """Which pooled machine of its cohort a stack's name means, or None."""
+    found = _POOL.fullmatch(name)
+    return int(found[2]) if found else None
+
+
+def pool_label(number: int) -> str:
+    """What a pooled machine that is nobody's is called where students are named. With its space it is no id."""
+    return f"pool {number}"
+
+
+def pool_server(cohort: str, number: int) -> str:
+    """The name of a pooled machine's server: no student's id begins with a hyphen."""
+    return server_name(cohort, f"-pool-{number}")
 
 
 def gateway_name(cohort: str, number: int) -> str:

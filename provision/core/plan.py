@@ -8,8 +8,9 @@ from dataclasses import dataclass
 class Stack:
     """A student's stack as one list call shows it. `created` and `updated` are ISO 8601 in UTC, so that they sort.
 
-    `place` is the id of the shared stack that it uses, if it does. A shared stack is a Stack, too: its `student` is a
-    label that no student has (see core/naming.py).
+    `place` is the id of the shared stack that it uses, if it does. A shared stack is a Stack, too, and so is
+    a pooled machine's that is nobody's: its `student` is a label that no student has (see core/naming.py). One that is
+    `warm` can be claimed.
     """
 
     id: str
@@ -20,6 +21,7 @@ class Stack:
     created: str
     place: str = ""
     updated: str = ""
+    warm: bool = False
 
     @property
     def complete(self) -> bool:

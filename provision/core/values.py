@@ -9,6 +9,8 @@ import packaging.requirements
 from packaging.requirements import InvalidRequirement
 from pydantic import AfterValidator, Field
 
+from provision.core.pool import parse_hours
+
 # No hyphen in a course's name: course, presentation and student are joined by hyphens, and must come apart again.
 COURSE = r"^[a-z][a-z0-9]{0,31}$"
 LOGIN = r"^[a-z_][a-z0-9_-]{0,31}$"
@@ -88,6 +90,11 @@ def _port(value: int) -> int:
     return value
 
 
+def _hours(value: str) -> str:
+    parse_hours(value)
+    return value
+
+
 def _requirement(value: str) -> str:
     try:
         packaging.requirements.Requirement(value)
@@ -131,6 +138,7 @@ HomeFolder = Annotated[str, Field(pattern=HOME_FOLDER)]
 BoxFolder = Annotated[str, Field(pattern=BOX_FOLDER)]
 ProxyURL = Annotated[str, Field(pattern=PROXY)]
 Requirement = Annotated[Text, AfterValidator(_requirement)]
+Hours = Annotated[Text, AfterValidator(_hours)]
 Command = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_printable), AfterValidator(_command)]
 Database = Annotated[str, Field(pattern=DATABASE, json_schema_extra=_not(SYSTEM_DATABASES)), AfterValidator(_database)]
 ApplicationName = Annotated[

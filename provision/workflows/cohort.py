@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provision.clock import REAL, Clock
 from provision.cloud.network import observe_leftovers
-from provision.cloud.stacks import observe_shared, observe_stacks
+from provision.cloud.stacks import observe_machines, observe_shared
 from provision.core.naming import cohort_tag
 from provision.core.outcome import Outcome, Ready
 from provision.core.places import Layout
@@ -29,6 +29,7 @@ from provision.workflows.orders import Order
 from provision.workflows.power import asleep
 from provision.workflows.preflight import Ground, Wish, check_ground
 from provision.workflows.run import Run, summary
+from provision.workflows.settling import end_claims
 from provision.workflows.shared import Task, ensure_shared, find_places
 
 if TYPE_CHECKING:
@@ -188,9 +189,9 @@ def _broken_networks(connection: "Connection", cohort: str) -> Iterator[Standing
 
 
 def find_cohort(connection: "Connection", cohort: str) -> tuple[Stack, ...]:
-    """All stacks of a cohort, the shared ones last. Raises NotFoundError if there is none."""
+    """All stacks of a cohort, pooled ones among them, the shared ones last. Raises NotFoundError if there is none."""
     tag = cohort_tag(cohort)
-    stacks = (*observe_stacks(connection, tag), *observe_shared(connection, tag))
+    stacks = (*observe_machines(connection, tag), *observe_shared(connection, tag))
     if not stacks:
         raise _no_cohort(cohort)
     return stacks
@@ -202,6 +203,7 @@ def delete(connection: "Connection", cohort: str, *, deadline: float, progress: 
         with progress.phase(f"Deleting {cohort}") as phase:
             count = delete_all(Deletion(connection, cohort, deadline, clock, check), phase.update)
         with progress.phase("Looking for what is left"):
+            end_claims(connection, cohort, clock)
             left = observe_leftovers(connection, cohort_tag(cohort))
     if left:
         raise CloudError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from provision.clock import Clock
 from provision.cloud.patience import patient
-from provision.cloud.stacks import delete_stack, observe_shared, observe_stacks
+from provision.cloud.stacks import delete_stack, observe_machines, observe_shared, observe_stacks
 from provision.core.naming import cohort_tag, student_tag
 from provision.core.plan import Stack
 from provision.errors import (
@@ -87,13 +87,13 @@ def delete_all(deletion: Deletion, on_count: Callable[[float, float, str], None]
 
 
 def _observe(deletion: Deletion) -> tuple[Stack, ...]:
-    """The students' stacks; when there are none, those that they shared."""
+    """The students' stacks and the pool's; when there are none, those that they shared."""
     tag, end = cohort_tag(deletion.cohort), deletion.clock.now() + PATIENCE
     while True:
         try:
             if deletion.label is not None:
                 return observe_stacks(deletion.connection, tag, student_tag(deletion.label))
-            return observe_stacks(deletion.connection, tag) or observe_shared(deletion.connection, tag)
+            return observe_machines(deletion.connection, tag) or observe_shared(deletion.connection, tag)
         except AuthenticationError:
             raise
         except CloudError:

@@ -1,6 +1,6 @@
 """One student's machine: how to reach it, whether it is ready, and why it is not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,8 +103,11 @@ def find_machine(connection: "Connection", cohort: str, student: str, folder: Pa
 
 
 def _access(connection: "Connection", stack: Stack, handout: Handout, folder: Path) -> Access:
+    return access_by(stack_outputs(connection, stack), stack, handout, folder)
+
+
+def access_by(outputs: Mapping[str, str], stack: Stack, handout: Handout, folder: Path) -> Access:
     """The student's own way in: straight to the machine's public address, or through the gateway of its network."""
-    outputs = stack_outputs(connection, stack)
     address = outputs.get("address")
     if not address:
         raise CloudError(f"Stack {stack.name} is {stack.status} and has no address.")

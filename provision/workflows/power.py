@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from provision.cloud.compute import observe_servers
-from provision.cloud.stacks import observe_shared
+from provision.cloud.stacks import observe_pool, observe_shared
 from provision.core.naming import STUDENT_ID, cohort_tag
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack
@@ -134,10 +134,11 @@ def asleep(connection: "Connection", order: Order, stacks: Iterable[Stack]) -> d
 
 
 def _stacks(connection: "Connection", order: Order, student: str | None, *, gateway: bool = False) -> tuple[Stack, ...]:
-    """The cohort's stacks, the shared ones last; or the student's alone, with its shared one if `gateway`."""
-    stacks, shared = observe_standing(connection, order), observe_shared(connection, cohort_tag(order.cohort))
+    """The cohort's stacks, pooled and shared ones last; or the student's alone, with its shared one if `gateway`."""
+    tag = cohort_tag(order.cohort)
+    stacks, shared = observe_standing(connection, order), observe_shared(connection, tag)
     if student is None:
-        return (*stacks, *shared)
+        return (*stacks, *observe_pool(connection, tag), *shared)
     own = [stack for stack in stacks if stack.student == student]
     if not own:
         raise NotFoundError(

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from provision.cloud.stacks import observe_pool
+from provision.core.naming import cohort_tag
 from provision.core.plan import Stack
 from provision.core.usage import Usage, next_needs, usage
 from provision.workflows.observing import observe_all
@@ -27,7 +29,8 @@ def report(connection: "Connection", file: CohortFile, order: Order, now: dateti
     said = file.said.cohort
     count = len(order.students) if students is None else students
     needed = next_needs(count, parts.servers, order.shape, (said.start, said.end))
-    return Report(usage(sorted(stacks, key=_student), parts, now) + usage(shared, parts, now), needed)
+    pooled = sorted(observe_pool(connection, cohort_tag(order.cohort)), key=_student)
+    return Report(usage((*sorted(stacks, key=_student), *pooled, *shared), parts, now), needed)
 
 
 def _student(stack: Stack) -> str:

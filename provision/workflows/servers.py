@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from provision.cloud.compute import act_on_server, observe_servers
-from provision.core.naming import cohort_tag, gateway_name, labelled_number, server_name
+from provision.core.naming import cohort_tag, gateway_name, labelled_number, pool_number, pool_server, server_name
 from provision.core.plan import Stack
 from provision.core.servers import Act, Cannot, Goal, Pend, Server, Stay, next_step
 from provision.errors import AuthenticationError, ProvisionError
@@ -54,13 +54,15 @@ class _Run:
 
 
 def whose(servers: Iterable[Server], stacks: Iterable[Stack], cohort: str) -> dict[str, str]:
-    """The student, or shared network, of each server that a stack made, by the server's id."""
+    """The student, pooled machine or shared network of each server that a stack made, by the server's id."""
     names = {server_of(stack, cohort): stack.student for stack in stacks}
     return {server.id: names[server.name] for server in servers if server.name in names}
 
 
 def server_of(stack: Stack, cohort: str) -> str:
     """The name of a stack's server, as the template was given it."""
+    if number := pool_number(stack.name):
+        return pool_server(cohort, number)
     if stack.name.startswith(f"{cohort}."):
         return gateway_name(cohort, labelled_number(stack.student))
     return server_name(cohort, stack.name.removeprefix(f"{cohort}-"))  # the label, whoever can read it

@@ -9,6 +9,7 @@ from provision.cloud.stacks import (
     StackExistsError,
     create_stack,
     delete_stack,
+    observe_pool,
     observe_shared,
     stack_outputs,
 )
@@ -74,10 +75,11 @@ class _Run:
 
 
 def find_places(connection: "Connection", order: Order, actions: Iterable[Action], stacks: Iterable[Stack]) -> Layout:
-    """The shared stacks that `actions` need, by one call; none where students have networks of their own."""
+    """The shared stacks that `actions` need, by two calls; none where students have networks of their own."""
     if not order.shape.shared:
         return Layout((), {})
-    return plan_places(actions, stacks, observe_shared(connection, cohort_tag(order.cohort)))
+    tag = cohort_tag(order.cohort)
+    return plan_places(actions, (*stacks, *observe_pool(connection, tag)), observe_shared(connection, tag))
 
 
 def ensure_shared(task: Task, layout: Layout, progress: Progress) -> dict[str, Seat | Failed]:

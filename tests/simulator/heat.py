@@ -155,7 +155,7 @@ def _create(cloud: Cloud, request: Request) -> Answer:
     stack = Stack(
         id=cloud.new_id(),
         name=body["stack_name"],
-        tags=tuple(tag.strip() for tag in body["tags"].split(",")) if body.get("tags") else (),
+        tags=_tags(body),
         parameters=parameters,
         template=template,
         parts=parts,
@@ -165,6 +165,10 @@ def _create(cloud: Cloud, request: Request) -> Answer:
     cloud.stacks[stack.id] = stack
     engine.begin_create(cloud, stack)
     return Answer(201, {"stack": {"id": stack.id, "links": [_link(request, stack)]}})
+
+
+def _tags(body: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(tag.strip() for tag in body["tags"].split(",")) if body.get("tags") else ()
 
 
 def _wrong(template: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
@@ -178,11 +182,15 @@ def _wrong(template: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
 
 def _update(cloud: Cloud, request: Request, stack: Stack) -> Answer:
     body = request.body
+    if stack.status.startswith("DELETE_"):
+        return refusal("heat", 400, "Updating a stack when it is deleting is not supported.", "NotSupported")
     merged = {**body, "parameters": {**stack.parameters, **(body.get("parameters") or {})}}
     if "template" in body:
         stack.template, stack.parameters, stack.parts = cloud.parse(merged)
     else:
         stack.parameters = merged["parameters"]
+    if "tags" in body:  # written down before Heat answers
+        stack.tags = _tags(body)
     stack.updated = cloud.now()
     engine.begin_update(cloud, stack)
     return Answer(202)

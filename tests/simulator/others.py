@@ -96,6 +96,9 @@ def compute(cloud: Cloud, request: Request) -> Answer:
     if request.method == "DELETE":
         cloud.delete_server_by_id(name)
         return Answer(204)
+    if request.method == "POST" and path.endswith("/metadata"):
+        servers[name]["metadata"] = {**servers[name]["metadata"], **request.body["metadata"]}
+        return Answer(200, {"metadata": servers[name]["metadata"]})
     if request.method == "POST":
         return _action(cloud, servers[name], request)
     return Answer(200, {"server": _server(servers[name])})
@@ -169,13 +172,13 @@ def _remove(cloud: Cloud, kind: str, name: str) -> Answer:
     if kind == "networks":
         if any(port.get("network_id") == name for port in cloud.things["ports"].values()):
             return refusal("neutron", 409, f"There are one or more ports still in use on the network {name}.", "InUse")
-        for subnet in _subnets(cloud, name):
+        for subnet in subnets_of(cloud, name):
             cloud.remove("subnets", subnet)
     cloud.remove(kind, name)
     return Answer(204)
 
 
-def _subnets(cloud: Cloud, network: str) -> list[str]:
+def subnets_of(cloud: Cloud, network: str) -> list[str]:
     return [each["id"] for each in cloud.things["subnets"].values() if each.get("network_id") == network]
 
 
@@ -183,10 +186,11 @@ def _add(cloud: Cloud, request: Request, kind: str) -> Answer:
     ((singular, wanted),) = request.body.items()
     if not cloud.has_room(QUOTAS[kind]):
         return refusal("neutron", 409, f"Quota exceeded for resources: ['{singular}'].", "OverQuota")
-    if kind == "subnets" and _subnets(cloud, wanted["network_id"]):
+    if kind == "subnets" and subnets_of(cloud, wanted["network_id"]):
         return refusal("neutron", 400, f"The requested subnet with cidr {wanted['cidr']} overlaps another.", "Invalid")
-    taken = {address for port in cloud.things["ports"].values() for address in _fixed(port)}
-    for address in _fixed(wanted):
+    others = [port for port in cloud.things["ports"].values() if port.get("network_id") == wanted.get("network_id")]
+    taken = {address for port in others for address in _fixed(port)}
+    for address in _fixed(wanted):  # all of a port's addresses, or none
         if kind == "ports" and address in taken:
             words = f"IP address {address[1]} already allocated in subnet {address[0]}"
             return refusal("neutron", 409, words, "IpAddressAlreadyAllocated")
@@ -213,7 +217,7 @@ def _found(cloud: Cloud, request: Request, kind: str) -> list[Thing]:
         return True
 
     found = [thing for thing in cloud.things[kind].values() if fits(thing)]
-    return [{**each, "subnets": _subnets(cloud, each["id"])} for each in found] if kind == "networks" else found
+    return [{**each, "subnets": subnets_of(cloud, each["id"])} for each in found] if kind == "networks" else found
 
 
 def _quotas(cloud: Cloud) -> dict[str, dict[str, int]]:
