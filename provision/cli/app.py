@@ -17,6 +17,7 @@ COMMANDS = {
     "image": "provision.cli.image",
     "cohort": "provision.cli.cohort",
     "ssh": "provision.cli.machine",
+    "portal": "provision.cli.portal",
     "demo": "provision.cli.demo",
 }
 

@@ -1,0 +1,1 @@
+"""The launch page: a student signs in, presses one button, and is told honestly how far the machine is."""
