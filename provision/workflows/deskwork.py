@@ -6,18 +6,14 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from sqlalchemy import func
 from sqlalchemy.exc import SQLAlchemyError
 
-from provision.cloud.compute import act_on_server, observe_servers
-from provision.core.naming import cohort_tag
-from provision.core.outcome import Failed, Outcome, Ready
-from provision.core.plan import Create, Keep, Stack, plan_cohort
+from provision.core.outcome import Failed, Ready
+from provision.core.plan import Create, Keep, plan_cohort
 from provision.core.roster import Student
-from provision.core.servers import Goal, Server
-from provision.core.standing import CHECKS, Wish
+from provision.core.standing import Wish
 from provision.errors import BusyError, LockedError, ProvisionError, UnsureError
 from provision.guests.credentials import jupyter_hash
 from provision.progress import Silent
@@ -25,13 +21,12 @@ from provision.workflows import wishes
 from provision.workflows.cohort import launch
 from provision.workflows.crew import Crew, Results
 from provision.workflows.desk import Claim, Desk, Sight, remember
-from provision.workflows.handouts import ensure_handouts, public_key_file, save_urls
+from provision.workflows.deskmoves import move
+from provision.workflows.deskreports import drain, end, fail_all, stage_of
+from provision.workflows.handouts import ensure_handouts, public_key_file
 from provision.workflows.labels import observe_cohort
-from provision.workflows.machine import prove, reach_of
 from provision.workflows.power import asleep
 from provision.workflows.run import Ears
-from provision.workflows.servers import settle, whose
-from provision.workflows.wishes import WISHES
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -46,8 +41,6 @@ AGAIN = 5.0  # seconds before a launch that could not be is tried again
 PATIENCE = 600.0  # seconds that a student waits for a cloud that does not answer, before it is called a failure
 HANDS = 16  # threads that claim and prove
 
-T = TypeVar("T")
-
 
 def start(desk: Desk) -> None:
     """Begin to work."""
@@ -58,7 +51,7 @@ def start(desk: Desk) -> None:
         partial(_read_wishes, desk, crew, results, {"lived": 0.0}),
         partial(_watch, desk, link),
         partial(_make, desk),
-        partial(_move, desk, crew),
+        partial(move, desk, crew),
     ):
         desk.clock.start(partial(_repeat, desk, work))
 
@@ -131,7 +124,7 @@ def _claimed(desk: Desk, claim: Claim, student: Student) -> str | None:
     handout = ensure_handouts(folder, [student], course.user.name, course.scheme)[student.id]
     own = " ".join(public_key_file(folder, student.id).read_text().split()[:2])
     keys = tuple(dict.fromkeys([*student.ssh_keys, own]))
-    access = claim(student, jupyter_hash(handout.password), keys, partial(_stage, desk, student.id))
+    access = claim(student, jupyter_hash(handout.password), keys, partial(stage_of, desk, student.id))
     return access.url if access else None
 
 
@@ -170,14 +163,14 @@ def _make(desk: Desk) -> None:
     first = desk.clock.take(desk.cold, TICK)
     if first is None:
         return
-    making = [first, *_drain(desk.cold)]
+    making = [first, *drain(desk.cold)]
 
     def more() -> tuple[Student, ...]:
-        new = _drain(desk.cold)
+        new = drain(desk.cold)
         making.extend(new)
         return tuple(desk.students[name] for name in new)
 
-    ears = Ears(partial(_stage, desk), partial(end, desk), more, TICK * 2)
+    ears = Ears(partial(stage_of, desk), partial(end, desk), more, TICK * 2)
     if desk.order.shape.shared:
         ears = replace(ears, more=tuple)
     try:
@@ -186,7 +179,7 @@ def _make(desk: Desk) -> None:
         log.warning("A launch is tried again: %s", exc.message)
         _try_again(desk, making, exc)
     except Exception as exc:
-        _all_failed(desk, making, exc)
+        fail_all(desk, making, exc)
         raise
 
 
@@ -212,99 +205,6 @@ def _try_again(desk: Desk, making: Iterable[str], exc: ProvisionError) -> None:
     """Leave them to whoever can, this portal or another; but nobody waits for ever."""
     now = desk.clock.now()
     late = [name for name in making if now - desk.wishes[name].asked > PATIENCE]
-    _all_failed(desk, late, exc)
+    fail_all(desk, late, exc)
     wishes.give_back(desk.engine, making, desk.owner)
     desk.clock.sleep(AGAIN)
-
-
-def _all_failed(desk: Desk, students: Iterable[str], exc: Exception) -> None:
-    """The same came between all of these and their machines; those who have one already do not notice."""
-    message, hint = (exc.message, exc.hint or "") if isinstance(exc, ProvisionError) else (repr(exc), "")
-    for name in students:
-        end(desk, Failed(name, "cloud", message, hint))
-
-
-def _move(desk: Desk, crew: Crew[None]) -> None:
-    """Stop, wake, restart and prove machines that stand."""
-    first = desk.clock.take(desk.moves, TICK)
-    if first is None:
-        return
-    todo = {wish.student: wish for wish in (first, *_drain(desk.moves))}
-    try:
-        _bring(desk, crew, todo)
-    except Exception as exc:
-        _all_failed(desk, todo, exc)
-        raise
-
-
-def _bring(desk: Desk, crew: Crew[None], todo: dict[str, Wish]) -> None:
-    connection = desk.connect()
-    stacks = {stack.student: stack for stack in observe_cohort(connection, desk.order.cohort, desk.order.labels)}
-    moved = {name: wish for name, wish in todo.items() if wish.kind in ("wake", "stop", "restart")}
-    refused: dict[str, Failed] = {}
-    if moved:
-
-        def goal(server: Server) -> Goal | None:
-            wish = moved.get(whose([server], stacks.values(), desk.order.cohort).get(server.id, ""))
-            return None if wish is None else "suspended" if wish.kind == "stop" else "running"
-
-        for server in observe_servers(connection, cohort_tag(desk.order.cohort)):
-            owner = whose([server], stacks.values(), desk.order.cohort).get(server.id, "")
-            if owner in moved and moved[owner].kind == "restart" and server.status == "ACTIVE":
-                act_on_server(connection, server, "reboot")
-        settled = settle(connection, desk.order.cohort, goal, deadline=desk.deadline, on_count=lambda *_: None)
-        for server, no in settled.values():
-            if no:
-                owner = whose([server], stacks.values(), desk.order.cohort)[server.id]
-                refused[owner] = Failed(owner, "server", no.reason, no.hint)
-    for name, wish in todo.items():
-        if name in refused:
-            end(desk, refused[name])
-        elif name not in stacks:
-            end(desk, Failed(name, "stack", "its stack is gone", "Start again."))
-        elif wish.kind == "stop":
-            wishes.note(desk.engine, name, desk.owner, ended=desk.clock.now())
-        else:
-            crew.begin(partial(_prove, desk, connection, wish, stacks[name]))
-
-
-def _prove(desk: Desk, connection: "Connection", wish: Wish, stack: Stack) -> None:
-    """Whether the machine is ready, after its reset if that was asked."""
-    try:
-        if wish.kind == "reset" and desk.offers.reset:
-            desk.offers.reset(wish.student)
-        _stage(desk, wish.student, "network")
-        reach = reach_of(desk.order, desk.file.folder, desk.deadline, desk.stages)
-        outcome = prove(connection, stack, reach, partial(_stage, desk, wish.student))
-    except ProvisionError as exc:
-        outcome = Failed(wish.student, wish.kind, exc.message, exc.hint or "")
-    if isinstance(outcome, Ready):
-        save_urls(desk.file.folder, {outcome.student: outcome.url})
-    end(desk, outcome)
-
-
-def _stage(desk: Desk, student: str, stage: str) -> None:
-    """The proof came to a stage: that of the first check is when the course software answered."""
-    now = desk.clock.now()
-    values = {"stage": stage, "made": func.coalesce(WISHES.c.made, now)}
-    if stage in CHECKS:
-        values["served"] = func.coalesce(WISHES.c.served, now)
-    wishes.note(desk.engine, student, desk.owner, **values)
-
-
-def end(desk: Desk, outcome: Outcome) -> None:
-    """Write down how it ended for a student."""
-    now = desk.clock.now()
-    if isinstance(outcome, Ready):
-        served = func.coalesce(WISHES.c.served, now)
-        wishes.note(desk.engine, outcome.student, desk.owner, ended=now, served=served, url=outcome.url, stage="")
-    else:
-        how = {"stage": outcome.stage, "reason": outcome.reason, "hint": outcome.hint}
-        wishes.note(desk.engine, outcome.student, desk.owner, ended=now, failed=True, **how)
-
-
-def _drain(queue: SimpleQueue[T]) -> list[T]:
-    found = []
-    while not queue.empty():
-        found.append(queue.get())
-    return found

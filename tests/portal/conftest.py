@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
@@ -26,6 +26,7 @@ from tests.simulator.server import Simulator
 from tests.simulator.staff import DEADLINE, serving
 
 HOST = "launch.test"
+NOTHING = Offers()
 TOML = '[cohort]\ncourse = "demo"\npresentation = "26J"\n'
 
 
@@ -62,14 +63,14 @@ class Page:
         return browser
 
 
-def csrf(answer: httpx.Response) -> str:
+def csrf(answer: httpx2.Response) -> str:
     """The word that the page's forms bear."""
     found = re.search(r'name="csrf" value="([^"]+)"', answer.text)
     assert found, answer.text
     return found[1]
 
 
-def press(browser: TestClient, path: str, **fields: Any) -> httpx.Response:
+def press(browser: TestClient, path: str, **fields: Any) -> httpx2.Response:
     """Post the form of the first page to a path."""
     return browser.post(path, data={"csrf": csrf(browser.get("/", follow_redirects=True)), **fields})
 
@@ -89,8 +90,8 @@ def a_desk(
     simulator: Simulator,
     engine: Engine,
     *,
-    offers: Offers = Offers(),
-    count: int = 3,  # noqa: B008
+    offers: Offers = NOTHING,
+    count: int = 3,
 ) -> Iterator[Desk]:
     """A desk for a class of that many."""
     (folder / "cohort.toml").write_text(TOML)
