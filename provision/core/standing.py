@@ -1,7 +1,7 @@
 """How a student's machine stands, in the words of the launch page: from what was asked and what the cloud shows."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
 
@@ -64,6 +64,7 @@ class Place:
     hint: str = ""
     ahead: int = 0
     password: bool = False  # it was not shown yet
+    stands: bool = False  # what failed is a machine that is there
 
 
 def stand(action: Action, wish: Wish | None, *, seen: float, asleep: bool = False, ahead: int = 0) -> Place:
@@ -79,7 +80,7 @@ def stand(action: Action, wish: Wish | None, *, seen: float, asleep: bool = Fals
         case Keep() if asleep:
             return Place("asleep", since=wish.ended if wish else None)
         case Keep() if wish and wish.failed:
-            return _failed(wish)
+            return replace(_failed(wish), stands=True)
         case Keep() if wish:
             return _done(wish)
         case Keep():

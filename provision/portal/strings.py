@@ -110,7 +110,7 @@ _NOT_PROVED = Problem(
 _PROBLEMS: Mapping[str, Problem] = {
     **dict.fromkeys(("network", "web", "address"), _NO_SOFTWARE),
     **dict.fromkeys(("login", "kernel", "ssh", "safety", "handout"), _NOT_PROVED),
-    "server": Problem(
+    "power": Problem(
         "Your machine did not do what it was asked to.",
         "It may be off or asleep. Your files are kept.",
         "Try again in a few minutes.",

@@ -122,7 +122,8 @@ def look(desk: Desk, student: str) -> Place:
 def ask(desk: Desk, student: str, kind: Kind = "start") -> Place:
     """Ask for what is to be done. However often it is asked, it is done once; where it makes no sense, not at all."""
     place = look(desk, student)
-    if place.state in ALLOWED[kind]:
+    nothing = place.state == "failed" and kind != "start" and not place.stands
+    if place.state in ALLOWED[kind] and not nothing:
         known = desk.sight.actions.get(student) if desk.sight else None
         _wish(desk, student, kind, cold=kind == "start" and not isinstance(known, Keep))
     return look(desk, student)

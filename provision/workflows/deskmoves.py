@@ -73,7 +73,7 @@ def _settle(desk: Desk, connection: "Connection", stacks: dict[str, Stack], todo
             act_on_server(connection, server, "reboot")
     settled = settle(connection, cohort, goal, deadline=desk.deadline, on_count=lambda *_: None)
     refused = {owner(server): no for server, no in settled.values() if no}
-    return {name: Failed(name, "server", no.reason, no.hint) for name, no in refused.items()}
+    return {name: Failed(name, "power", no.reason, no.hint) for name, no in refused.items()}
 
 
 def _prove(desk: Desk, connection: "Connection", wish: Wish, stack: Stack) -> None:

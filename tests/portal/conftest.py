@@ -22,11 +22,13 @@ from provision.workflows.desk import Desk, Offers, open_desk
 from provision.workflows.orders import read_cohort
 from tests.simulator import world
 from tests.simulator.conftest import a_simulator
+from tests.simulator.faults import Build, Setup
 from tests.simulator.server import Simulator
 from tests.simulator.staff import DEADLINE, serving
 
 HOST = "launch.test"
 NOTHING = Offers()
+QUICK = Setup(build=Build(create=8, delete=3, boot=10))  # time costs: the desk looks twice a second
 TOML = '[cohort]\ncourse = "demo"\npresentation = "26J"\n'
 
 
@@ -116,6 +118,7 @@ def settings(*, secure: bool = False) -> Settings:
 @pytest.fixture
 def simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     with a_simulator(tmp_path, monkeypatch) as running:
+        running.meet(QUICK)
         yield running
 
 
