@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from sqlalchemy import Engine
 
 from provision.core.roster import Student
 from provision.guests.access import Access
-from provision.portal.store import open_store
+from provision.portal.store import METADATA, open_store
 from provision.workflows import wishes
 from provision.workflows.desk import Desk, Offers, ask, look, open_desk, reset_password, reveal
 from provision.workflows.deskwork import PATIENCE
@@ -158,15 +157,24 @@ def test_a_claim_comes_before_a_launch_and_a_new_password_is_a_hash_to_the_machi
     engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with a_server() as url:
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Engine, Engine]]:
     """One database, as two portals have it open."""
-    with ExitStack() as stack:
-        url = f"sqlite:///{tmp_path}/portal.db" if request.param == "sqlite" else stack.enter_context(a_server())
-        engines = open_store(url, world.COHORT), open_store(url, world.COHORT)
-        yield engines
-        for engine in engines:
-            engine.dispose()
+    sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/portal.db" if sqlite else request.getfixturevalue("postgres")
+    with ThreadPoolExecutor(2) as hands:  # two may begin at once
+        one, other = hands.map(lambda _: open_store(url, world.COHORT), range(2))
+    yield one, other
+    wishes.METADATA.drop_all(one)
+    METADATA.drop_all(one)
+    one.dispose()
+    other.dispose()
 
 
 def test_two_portals_make_one_machine_each(two: tuple[Engine, Engine], simulator: Simulator, tmp_path: Path) -> None:
