@@ -25,6 +25,7 @@ from .test_desk import until
 
 CHROMIUM = os.environ.get("PROVISION_CHROMIUM", "/usr/bin/chromium")
 SHOTS = cache_home() / "screenshots"
+WAIT = 60_000  # milliseconds: the computer may be busy
 SIZES = {"desktop": (1280, 800), "phone": (375, 667)}
 
 
@@ -53,6 +54,13 @@ def chromium() -> Iterator[Browser]:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
 
+def a_tab(chromium: Browser, *, script: bool = True) -> Tab:
+    """A tab of a browser that shares nothing with others."""
+    tab = chromium.new_context(java_script_enabled=script).new_page()
+    tab.set_default_timeout(WAIT)
+    return tab
+
+
 def shown(tab: Tab, name: str) -> None:
     """Keep pictures of what the tab shows, and see that nothing keeps anybody from using it."""
     for size, (width, height) in SIZES.items():
@@ -67,7 +75,7 @@ def accessible(tab: Tab) -> None:
 
 
 def heading(tab: Tab, text: str) -> None:
-    expect(tab.get_by_role("heading", level=1)).to_have_text(text, timeout=15_000)
+    expect(tab.get_by_role("heading", level=1)).to_have_text(text, timeout=WAIT)
 
 
 def test_a_students_path(page: Page, chromium: Browser) -> None:
@@ -78,7 +86,7 @@ def test_a_students_path(page: Page, chromium: Browser) -> None:
             strangers.append(request.url)
 
     with served(page) as url:
-        tab = chromium.new_page()
+        tab = a_tab(chromium)
         tab.on("request", asked)
         tab.goto(url)
         shown(tab, "sign-in")
@@ -98,7 +106,7 @@ def test_a_students_path(page: Page, chromium: Browser) -> None:
             if state not in ("queued", "ready"):
                 expect(tab.locator("[aria-current=step]")).to_contain_text(
                     {"reserving": "Reserving", "starting": "Starting", "software": "Course software"}[state],
-                    timeout=15_000,
+                    timeout=WAIT,
                 )
             if state == "ready":
                 heading(tab, "Your machine is ready")
@@ -127,8 +135,7 @@ def test_a_students_path(page: Page, chromium: Browser) -> None:
 
 def test_without_javascript_and_by_the_keyboard_alone(page: Page, chromium: Browser) -> None:
     with served(page) as url:
-        context = chromium.new_context(java_script_enabled=False)
-        tab = context.new_page()
+        tab = a_tab(chromium, script=False)
         tab.goto(url + page.link("s0002"))
 
         def press(name: str) -> None:
@@ -148,7 +155,7 @@ def test_without_javascript_and_by_the_keyboard_alone(page: Page, chromium: Brow
         heading(tab, "Your machine is ready")  # by itself: the page is loaded again
         press("Show my password")
         heading(tab, "Your machine's password")
-        context.close()
+        tab.close()
 
 
 def test_a_failure_and_what_staff_see(page: Page, chromium: Browser) -> None:
@@ -158,7 +165,7 @@ def test_a_failure_and_what_staff_see(page: Page, chromium: Browser) -> None:
     until(page.desk, "s0001", "failed")
     until(page.desk, "s0000", "ready")
     with served(page) as url:
-        student, staff = chromium.new_page(), chromium.new_context().new_page()
+        student, staff = a_tab(chromium), a_tab(chromium)
         for tab, who in ((student, "s0001"), (staff, None)):
             tab.goto(url + page.link(who, "Grace Hopper"))
             tab.get_by_role("button", name="Sign in").click()
@@ -173,7 +180,7 @@ def test_a_failure_and_what_staff_see(page: Page, chromium: Browser) -> None:
         staff.get_by_role("button", name="Start", exact=True).click()
         expect(staff.locator("tr.queued, tr.reserving")).to_contain_text("s0002")
         until(page.desk, "s0002", "ready")
-        expect(staff.locator("tr.ready")).to_have_count(2, timeout=15_000)  # by itself
+        expect(staff.locator("tr.ready")).to_have_count(2, timeout=WAIT)  # by itself
         with staff.expect_download() as download:
             staff.get_by_role("button", name="Download the handout of s0002").click()
         assert "s0002" in Path(download.value.path()).read_text()
