@@ -28,6 +28,10 @@ class PreflightError(ProvisionError):
     exit_code = 3
 
 
+class LockedError(PreflightError):
+    """Another command changes this cohort just now."""
+
+
 class StudentsFailedError(ProvisionError):
     """The run finished, but some students have no ready machine."""
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "course": "provision.cli.course",
     "image": "provision.cli.image",
     "cohort": "provision.cli.cohort",
+    "portal": "provision.cli.portal",
     "pool": "provision.cli.pool",
     **dict.fromkeys(("up", "ssh", "ssh-config"), "provision.cli.machine"),
     **dict.fromkeys(("open", "tunnel"), "provision.cli.machine_tunnel"),

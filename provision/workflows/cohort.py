@@ -28,7 +28,7 @@ from provision.workflows.machine import failed_stack, prove, reach_of
 from provision.workflows.orders import Order
 from provision.workflows.power import asleep
 from provision.workflows.preflight import Ground, Wish, check_ground
-from provision.workflows.run import Run, summary
+from provision.workflows.run import DEAF, Ears, Run, summary
 from provision.workflows.settling import end_claims
 from provision.workflows.shared import Task, ensure_shared, find_places
 
@@ -119,11 +119,12 @@ def launch(
     stages: tuple[probes.Stage, ...] | None = None,
     clock: Clock = REAL,
     some: bool = False,
+    ears: Ears = DEAF,
 ) -> tuple[Outcome, ...]:
     """Give each student a machine that is proved ready, or say why not. What is right already is only proved again.
 
     `stages` are what is proved of each; without them, all. `some`: these are but some of the cohort's students, and the
-    machines of the others are not worth a word.
+    machines of the others are not worth a word. `ears` are told how each fares.
     """
     with hold(connection, order.cohort, "launch", clock, progress) as check:
         with progress.phase("Checking the cloud, the image, the flavor, the network and the quota"):
@@ -138,22 +139,22 @@ def launch(
         seats = ensure_shared(Task(connection, order, made.ground, deadline, clock), made.layout, progress)
         template = data_path("heat/student.yaml").read_text()
         job = Job(connection, order, made.ground, template, reach, seats, clock, check)
-        return _launch(job, progress)
+        return _launch(job, ears, progress)
 
 
-def _launch(job: Job, progress: Progress) -> tuple[Outcome, ...]:
-    run, total = Run(clock=job.clock), len(job.order.students)
+def _launch(job: Job, ears: Ears, progress: Progress) -> tuple[Outcome, ...]:
+    run, total = Run(clock=job.clock, ears=ears), len(job.order.students)
     try:
         with progress.phase("Launching and proving machines") as phase:
             converge(job, run, phase, progress)
-            phase.result(summary(run, total))
+            phase.result(summary(run, len(job.students)))
     except KeyboardInterrupt:
         progress.say(f"Stopped: {summary(run, total)}. The cloud goes on making what was asked for; all of it stays.")
         raise
     finally:
         ready = {name: outcome.url for name, outcome in run.outcomes.items() if isinstance(outcome, Ready)}
         save_urls(job.reach.folder, ready)
-    return tuple(run.outcomes[student.id] for student in job.order.students)
+    return tuple(run.outcomes[student] for student in job.students)
 
 
 def status(connection: "Connection", order: Order, *, folder: Path, deadline: float) -> tuple[Standing, ...]:

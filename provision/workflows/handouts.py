@@ -5,7 +5,8 @@ A password is written here before the stack that bears its hash is asked for, so
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from provision.core.roster import Student
 from provision.errors import InvalidInputError
 from provision.guests.access import Access
 from provision.guests.credentials import new_key_pair, new_password
+from provision.locks import exclusive
 from provision.paths import write_private
+from provision.progress import Silent
 
 
 @dataclass(frozen=True)
@@ -65,24 +68,32 @@ def write_handouts(folder: Path, handouts: Mapping[str, Handout]) -> None:
     write_private(handout_file(folder), text.getvalue())
 
 
+@contextmanager
+def _changing(folder: Path) -> Iterator[None]:
+    """One writer at a time reads and writes all handouts: a launch, a claim and a new password may come together."""
+    with exclusive(folder / ".handout.lock", Silent(), ""):
+        yield
+
+
 def ensure_handouts(folder: Path, students: Iterable[Student], user: str, scheme: str) -> dict[str, Handout]:
     """A password and a key pair for each of `students`, who get a machine now: those of before, if there are any.
 
     Returns the handouts of all.
     """
     prepare_folder(folder)
-    ensure_caretaker(folder)
-    keys = folder / "keys"
-    handouts = read_handouts(folder)
-    for student in students:
-        if not (keys / student.id).is_file() or not public_key_file(folder, student.id).is_file():
-            pair = new_key_pair(student.id)
-            write_private(public_key_file(folder, student.id), pair.public + "\n")
-            write_private(keys / student.id, pair.private)
-        before = handouts.get(student.id)
-        password = before.password if before else new_password()
-        handouts[student.id] = Handout(student.id, student.name, "", user, password, f"keys/{student.id}", scheme)
-    write_handouts(folder, handouts)
+    with _changing(folder):
+        ensure_caretaker(folder)
+        keys = folder / "keys"
+        handouts = read_handouts(folder)
+        for student in students:
+            if not (keys / student.id).is_file() or not public_key_file(folder, student.id).is_file():
+                pair = new_key_pair(student.id)
+                write_private(public_key_file(folder, student.id), pair.public + "\n")
+                write_private(keys / student.id, pair.private)
+            before = handouts.get(student.id)
+            password = before.password if before else new_password()
+            handouts[student.id] = Handout(student.id, student.name, "", user, password, f"keys/{student.id}", scheme)
+        write_handouts(folder, handouts)
     return handouts
 
 
@@ -111,10 +122,21 @@ def prepare_folder(folder: Path) -> None:
 
 def save_urls(folder: Path, urls: Mapping[str, str]) -> None:
     """Write the proved URLs, by student, into the handouts."""
-    handouts = read_handouts(folder)
-    changed = {student: replace(handouts[student], url=url) for student, url in urls.items() if student in handouts}
-    if any(handouts[student] != handout for student, handout in changed.items()):
-        write_handouts(folder, {**handouts, **changed})
+    if not urls:
+        return
+    with _changing(folder):
+        handouts = read_handouts(folder)
+        changed = {student: replace(handouts[student], url=url) for student, url in urls.items() if student in handouts}
+        if any(handouts[student] != handout for student, handout in changed.items()):
+            write_handouts(folder, {**handouts, **changed})
+
+
+def save_password(folder: Path, student: str, password: str) -> None:
+    """Write a student's new password into the handout: the proofs sign in with it."""
+    with _changing(folder):
+        handouts = read_handouts(folder)
+        if student in handouts:
+            write_handouts(folder, {**handouts, student: replace(handouts[student], password=password)})
 
 
 def public_key_file(folder: Path, student: str) -> Path:

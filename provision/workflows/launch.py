@@ -70,7 +70,7 @@ def converge(job: Job, run: Run, phase: Phase, progress: Progress) -> None:
     """Act until `run.outcomes` has an outcome for every student."""
     crews = Crews(*(Crew(size, run.results, job.clock) for size in (submitting.SUBMITTERS, PROVERS, 1)))
     with patient(job.connection):
-        while run.pending or len(run.outcomes) < len(job.students):
+        while _join(job, run) or run.pending or len(run.outcomes) < len(job.students):
             job.check()
             _look(job, run, crews)
             _submit(job, run, crews)
@@ -80,12 +80,23 @@ def converge(job: Job, run: Run, phase: Phase, progress: Progress) -> None:
                 _take_in(job, run, crews, result, progress)
 
 
+def _join(job: Job, run: Run) -> bool:
+    """Take in who came since; whether anybody did. Where networks are shared, seats are found before a launch."""
+    if job.order.shape.shared:
+        return False
+    new = {student.id: student for student in run.ears.more() if student.id not in job.students}
+    job.students.update(new)
+    if new:
+        run.due = min(run.due, run.clock.now())
+    return bool(new)
+
+
 def _idle(run: Run) -> float:
     """Seconds until something is to be done even if nothing comes back."""
     now = run.clock.now()
     look = run.due - now if run.looking is None else inf
     submit = inf if _is_blind(run) else submitting.wait_for_next(run.line, now)
-    return max(0.0, min(look, submit, 60.0))
+    return max(0.0, min(look, submit, run.ears.pause))
 
 
 def _is_blind(run: Run) -> bool:
@@ -179,8 +190,8 @@ def _act(job: Job, run: Run, crews: Crews, action: Action, progress: Progress) -
         case Keep(stack=stack):
             submitting.complete(run.line, name, run.seen)
             if run.first(name, "prove"):
-                run.stages[name] = "network"
-                note = partial(run.stages.__setitem__, name)
+                run.reach(name, "network")
+                note = partial(run.reach, name)
                 run.begin(crews.prove, lambda: prove(job.connection, stack, job.reach, note))
         case Remove(stack=stack):
             if run.first(name, f"remove {stack.id}"):

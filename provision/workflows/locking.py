@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from provision.clock import Clock
 from provision.cloud.locks import Lock, drop_lock, drop_network, find_lock, renew_lock, take_lock
 from provision.core.retries import pause
-from provision.errors import BusyError, CapacityError, CloudError, NotFoundError, PreflightError, UnsureError
+from provision.errors import BusyError, CapacityError, CloudError, LockedError, NotFoundError, UnsureError
 from provision.progress import Progress
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Held:
 def hold(
     connection: "Connection", cohort: str, verb: str, clock: Clock, progress: Progress
 ) -> Iterator[Callable[[], None]]:
-    """Hold the cohort's lock; yields a check that raises once it is lost. Raises PreflightError if another holds it."""
+    """Hold the cohort's lock; yields a check that raises once it is lost. Raises LockedError if another holds it."""
     holder = _ourselves(verb, clock.now())
     try:
         held = Held(cohort, _take(connection, cohort, holder, clock))
@@ -71,7 +71,7 @@ def hold(
 
 
 def _take(connection: "Connection", cohort: str, holder: str, clock: Clock) -> str:
-    """The port of the lock, taken over from one who is dead; or PreflightError."""
+    """The port of the lock, taken over from one who is dead; or LockedError."""
     for tries in range(1, TRIES + 1):
         try:
             if port := take_lock(connection, cohort, holder, clock):
@@ -90,7 +90,7 @@ def _take(connection: "Connection", cohort: str, holder: str, clock: Clock) -> s
             clock.sleep(pause(tries, getattr(trouble, "wait", None), random.random()))  # noqa: S311  # hides nothing
             if tries == TRIES:
                 raise trouble
-    raise PreflightError(
+    raise LockedError(
         f"The lock on {cohort} goes from hand to hand just now. Nothing was changed.", hint="Run this again later."
     )
 
@@ -143,8 +143,8 @@ def _is_over(lock: Lock) -> bool:
     return dead or lock.silent > LEASE
 
 
-def _is_held(cohort: str, lock: Lock) -> PreflightError:
-    return PreflightError(
+def _is_held(cohort: str, lock: Lock) -> LockedError:
+    return LockedError(
         f"Another command works on {lock.name.removeprefix('provision lock ')}: {lock.holder}; last heard of "
         f"{lock.silent:.0f} s ago. Two at once would undo each other's work. Nothing was changed.",
         hint=f"Wait until it is done. If it was killed, its lock runs out {LEASE / 60:.0f} minutes after it was last "

@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from provision.clock import REAL, Clock
 from provision.core.outcome import Failed, Outcome
 from provision.core.plan import Stack
+from provision.core.roster import Student
 from provision.errors import CloudError, ProvisionError
 from provision.progress import Phase, Progress
 from provision.workflows.crew import Crew, Results
@@ -46,6 +47,19 @@ class Why:
 Result = Outcome | Answered | Seen | Why
 
 
+@dataclass(frozen=True)
+class Ears:
+    """Who follows a launch, student by student, and may send it more students: asked for every `pause` seconds."""
+
+    stage: Callable[[str, str], None] = lambda _student, _stage: None
+    end: Callable[[Outcome], None] = lambda _outcome: None
+    more: Callable[[], tuple[Student, ...]] = lambda: ()
+    pause: float = 60.0
+
+
+DEAF = Ears()
+
+
 @dataclass
 class Run:
     """Who works, what was begun (by student and step, at which time), and how it ended for whom.
@@ -56,6 +70,7 @@ class Run:
     """
 
     clock: Clock = REAL
+    ears: Ears = DEAF
     results: Results[Result] = field(default_factory=SimpleQueue)
     begun: dict[tuple[str, str], float] = field(default_factory=dict)
     not_before: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -74,6 +89,11 @@ class Run:
     def __post_init__(self) -> None:
         self.began = self.due = self.seen = self.progressed = self.clock.now()
         self.line = new_line(self.began)
+
+    def reach(self, student: str, stage: str) -> None:
+        """A machine's proof came to a stage."""
+        self.stages[student] = stage
+        self.ears.stage(student, stage)
 
     def begin(self, crew: Crew[Result], task: Callable[[], Result]) -> None:
         """Give a task to a crew; `pending` counts those that have not returned."""
@@ -105,6 +125,7 @@ class Run:
         self.failures += isinstance(outcome, Failed)
         self.outcomes[outcome.student] = outcome
         progress.say(announce(outcome))
+        self.ears.end(outcome)
 
 
 def announce(outcome: Outcome) -> str:

@@ -1,0 +1,29 @@
+"""A student's path from the link to the password, and what staff see of it."""
+
+import re
+
+from argon2 import PasswordHasher
+
+from .conftest import Page, press, state
+
+
+def test_from_the_link_to_the_password(page: Page) -> None:
+    browser = page.enter("s0001")
+    assert state(browser) == "Your course machine"
+    assert press(browser, "/start").headers["location"] == "/"
+    seen = [state(browser)]
+    for _ in range(60):
+        page.sleep(3)
+        if (now := state(browser)) != seen[-1]:
+            seen.append(now)
+    assert seen == ["Your machine is on its way", "Reserving", "Starting", "Course software", "Your machine is ready"]
+    (stack,) = page.simulator.cloud.stacks.values()
+    assert stack.name == "demo-26J-s0001"
+    shown = re.search('class="password">(.*?)<', press(browser, "/password/show").text)
+    assert shown
+    hashed = stack.parameters["password_hash"].removeprefix("argon2:")
+    assert PasswordHasher().verify(hashed, shown[1])
+    page.sleep(60)
+    assert "was shown already" in press(browser, "/password/show").text
+    staff = page.enter(None).get("/staff").text
+    assert re.findall(r'<tr class="(\w+)">', staff) == ["ready", "none", "none"]
