@@ -1,11 +1,11 @@
-"""A cohort with all that its stacks made, by seven list calls, however many its students are."""
+"""A cohort with all that its stacks made, by six list calls, however many its students are."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from provision.cloud.compute import observe_servers
 from provision.cloud.network import observe_addresses, observe_groups, observe_ports
-from provision.cloud.stacks import observe_pool, observe_shared
+from provision.cloud.stacks import observe_shared
 from provision.core.drift import Parts
 from provision.core.naming import cohort_tag
 from provision.core.plan import Create, Stack, plan_cohort
@@ -23,10 +23,9 @@ def observe_all(connection: "Connection", order: Order) -> tuple[tuple[Stack, ..
     stacks = observe_standing(connection, order)
     tag = cohort_tag(order.cohort)
     shared, servers = observe_shared(connection, tag), observe_servers(connection, tag)
-    pooled = observe_pool(connection, tag)
     parts = Parts(
         servers,
-        whose(servers, (*stacks, *pooled, *shared), order.cohort),
+        whose(servers, (*stacks, *shared), order.cohort),
         observe_ports(connection, tag),
         observe_addresses(connection, tag),
         observe_groups(connection, tag),

@@ -1,6 +1,6 @@
 """The story of what a cohort has used, and what the next one will need: a few list calls, and arithmetic."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from provision.core.plan import Stack
 from provision.core.usage import Usage, next_needs, usage
 from provision.workflows.observing import observe_all
 from provision.workflows.orders import CohortFile, Order
+from provision.workflows.servers import whose
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -30,6 +31,7 @@ def report(connection: "Connection", file: CohortFile, order: Order, now: dateti
     count = len(order.students) if students is None else students
     needed = next_needs(count, parts.servers, order.shape, (said.start, said.end))
     pooled = sorted(observe_pool(connection, cohort_tag(order.cohort)), key=_student)
+    parts = replace(parts, owners={**parts.owners, **whose(parts.servers, pooled, order.cohort)})
     return Report(usage((*sorted(stacks, key=_student), *pooled, *shared), parts, now), needed)
 
 
