@@ -28,7 +28,7 @@ from provision.clock import REAL
 from provision.cloud.connection import connect
 from provision.core.roster import Student
 from provision.portal.app import make_app
-from provision.portal.signin import new_links
+from provision.portal.entry import new_links
 from provision.portal.store import add_links, open_store
 from provision.portal.visit import Portal, Settings
 from provision.workflows.desk import Desk, open_desk

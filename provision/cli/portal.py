@@ -2,8 +2,10 @@
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -38,6 +40,8 @@ def portal() -> None:
 @click.option("--key", type=click.Path(exists=True, dir_okay=False), help="TLS: its private key's file.")
 @click.option("--behind", "proxies", metavar="ADDRESSES",
               help="TLS ends at a proxy with one of these addresses, joined by commas: it says who asks.")  # fmt: skip
+@click.option("--settings", "place", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="portal.toml: the university's own accounts.  [default: the one beside cohort.toml]")  # fmt: skip
 @click.option("--contact", default="", metavar="TEXT", help="Whom students tell when something fails.")
 @click.option("--deadline", type=click.FloatRange(min=1), default=900, show_default=True, metavar="SECONDS",
               help="How long a machine may take to be made, and then to prove itself ready.")  # fmt: skip
@@ -52,6 +56,7 @@ def serve(
     certificate: str | None,
     key: str | None,
     proxies: str | None,
+    place: Path | None,
     contact: str,
     deadline: float,
 ) -> None:
@@ -59,25 +64,31 @@ def serve(
     import uvicorn
 
     from provision.cloud.connection import connect
-    from provision.portal.app import make_app
     from provision.portal.store import open_store
     from provision.portal.visit import Portal, Settings
+    from provision.portal.ways import make_portal, read_portal_file
     from provision.workflows.desk import Desk, open_desk
+    from provision.workflows.deskoffers import make_offers
     from provision.workflows.orders import read_cohort, read_order
 
     secure = check_transport(address, certificate, key, proxies)
     file = read_cohort(cohort, folder)
+    beside = file.place.parent / "portal.toml"
+    ways = read_portal_file(place or beside) if place or beside.exists() else None
     order = read_order(file)
     engine = open_store(database_url(file, database_file), file.cohort)
-    desk = Desk(file, order, engine, lambda: connect(cloud or file.said.cloud.name), deadline=deadline)
-    names = tuple(name.lower() for name in hosts) or ("localhost", "127.0.0.1")
+    link = partial(connect, cloud or file.said.cloud.name)
+    desk = Desk(file, order, engine, link, make_offers(file, order, link), deadline=deadline)
+    own = (str(urlsplit(ways.url).hostname),) if ways else ("localhost", "127.0.0.1")
+    names = tuple(name.lower() for name in hosts) or own
     title = f"{order.course.title} {order.presentation}"
     settings = Settings(title, names, secure, contact, file.said.cohort.end)
     logging.getLogger("provision.portal").setLevel(logging.INFO)
+    app = make_portal(Portal(desk, engine, settings), ways)
     with open_desk(desk):
         click.echo(f"Serving {file.cohort} on {'https' if certificate else 'http'}://{address}:{port}/", err=True)
         uvicorn.run(
-            make_app(Portal(desk, engine, settings)),
+            app,
             host=address,
             port=port,
             ssl_certfile=certificate,

@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from provision.portal import events, signin, staff, strings, student
+from provision.portal import entry, events, staff, strings, student
 from provision.portal.guard import Guard
 from provision.portal.visit import Portal, Visit, page, route
 
@@ -22,7 +22,7 @@ def make_app(portal: Portal, ways: Iterable[BaseRoute] = (), foreign: tuple[str,
     app = Starlette(
         routes=[
             *student.routes(),
-            *signin.routes(),
+            *entry.routes(),
             *staff.routes(),
             *events.routes(),
             *ways,

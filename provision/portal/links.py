@@ -12,7 +12,7 @@ from provision.clock import REAL, Clock
 from provision.core.roster import Student
 from provision.errors import InvalidInputError
 from provision.paths import write_private
-from provision.portal.signin import new_links
+from provision.portal.entry import new_links
 from provision.portal.store import add_links
 from provision.workflows.handouts import prepare_folder
 

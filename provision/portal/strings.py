@@ -15,6 +15,7 @@ SIGN_IN_LINK = (
     "Open the personal link that you were sent by your course team. It works once, in the browser that you use."
 )
 SIGN_IN_OTHER = "Or sign in with:"
+UNIVERSITY_ACCOUNT = "your university account"
 SIGN_OUT = "Sign out"
 SIGNED_IN_AS = "Signed in as {}"
 LINK_TITLE = "Welcome"

@@ -1,7 +1,7 @@
 """The stories that a machine's caretaker is asked for: another password, the student's files here, and back there."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from provision.guests.credentials import jupyter_hash, new_password
 from provision.progress import Progress
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.generations import Shelf, keep, newest, prune, unfinished
-from provision.workflows.handouts import caretaker_key, handout_file, read_handouts, write_handouts
+from provision.workflows.handouts import caretaker_key, handout_file, read_handouts, save_password
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -76,7 +76,7 @@ def reset_password(door: Door, folder: Path, student: str) -> str:
         )
     password = new_password()
     caretaker.set_password(door, jupyter_hash(password))
-    write_handouts(folder, {**handouts, student: replace(handouts[student], password=password)})
+    save_password(folder, student, password)
     return password
 
 

@@ -26,6 +26,9 @@ def fail_all(desk: Desk, students: Iterable[str], exc: Exception) -> None:
 def stage_of(desk: Desk, student: str, stage: str) -> None:
     """The proof came to a stage: that of the first check is when the course software answered."""
     now = desk.clock.now()
+    if stage == "reserving":  # a machine that waits is not the student's yet
+        wishes.note(desk.engine, student, desk.owner, stage=stage)
+        return
     values = {"stage": stage, "made": func.coalesce(WISHES.c.made, now)}
     if stage in CHECKS:
         values["served"] = func.coalesce(WISHES.c.served, now)

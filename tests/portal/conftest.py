@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from provision.cloud.connection import connect
 from provision.core.roster import Student
 from provision.portal.app import make_app
-from provision.portal.signin import new_links
+from provision.portal.entry import new_links
 from provision.portal.store import add_links, open_store
 from provision.portal.visit import Portal, Settings
 from provision.workflows.desk import Desk, Offers, open_desk

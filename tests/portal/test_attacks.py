@@ -9,8 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from provision.portal.app import make_app
+from provision.portal.entry import TRIES, WINDOW, local
 from provision.portal.guard import HEADERS
-from provision.portal.signin import TRIES, WINDOW, local
 from provision.portal.store import hashed, open_store
 from provision.portal.visit import Portal
 from tests.simulator import world
