@@ -71,7 +71,8 @@ def _deep_link_problems(claims: Claims, platform: Platform) -> Iterator[Problem]
     back = settings.get("deep_link_return_url") if isinstance(settings, dict) else None
     if not is_web(back) or origin(str(back)) not in {origin(platform.issuer), origin(platform.auth_url)}:
         yield f"deep_link_return_url {quoted(back)} is not the platform's", SETUP
-    if not isinstance(settings, dict) or "ltiResourceLink" not in (settings.get("accept_types") or ()):
+    taken = settings.get("accept_types") if isinstance(settings, dict) else None
+    if not isinstance(taken, list) or "ltiResourceLink" not in taken:
         yield "the platform takes no ltiResourceLink", SETUP
 
 
@@ -111,10 +112,17 @@ def lti_person(claims: Claims, platform: Platform, roster: Iterable[Student]) ->
     student = _student(claims, platform, tuple(roster))
     if not staff and student is None:
         raise RefusedError(f"{platform.student} {quoted(student_field(claims, platform))} is no student's", UNLISTED)
-    if staff and isinstance(service := claims.get(MEMBERSHIPS), dict):
-        log.info("the course's members are listed at %s", quoted(service.get("context_memberships_url")))
+    if staff:
+        _tell_members(claims.get(MEMBERSHIPS))
     subject = f"{claims['iss']}#{claims['sub']}"
     return Person(subject, student, person_name(claims), person_email(claims), "staff" if staff else "student", "lti")
+
+
+def _tell_members(service: Any) -> None:
+    """What staff need for `memberships_url`, whole, in the log: platforms show it nowhere."""
+    url = service.get("context_memberships_url") if isinstance(service, dict) else None
+    if is_web(url):
+        log.info("the course's members are listed at %s", str(url)[:1000])
 
 
 def _student(claims: Claims, platform: Platform, roster: tuple[Student, ...]) -> str | None:

@@ -146,11 +146,8 @@ def _student(claims: Claims, settings: OidcSettings, house: House) -> str | None
     if settings.student_pattern:
         found = re.fullmatch(settings.student_pattern, value) if isinstance(value, str) else None
         return student_by_id(house.roster(), found[1]) if found else None
-    return (
-        student_by_email(house.roster(), value)
-        if settings.student_claim == "email"
-        else student_by_id(house.roster(), value)
-    )
+    find = student_by_email if settings.student_claim == "email" else student_by_id
+    return find(house.roster(), value)
 
 
 async def _logout(provider: Provider, house: House) -> Response:

@@ -61,7 +61,7 @@ def _check(said: dict[str, Any], issuer: str) -> None:
 
 def session(provider: Provider, **more: Any) -> OAuth2Session:
     """Authlib's client: it knows how to prove a client and how to write PKCE's challenge."""
-    ways = metadata(provider).get("token_endpoint_auth_methods_supported", [BASIC])
+    ways = metadata(provider).get("token_endpoint_auth_methods_supported") or [BASIC]
     return OAuth2Session(
         provider.settings.client_id,
         provider.secret,

@@ -3,7 +3,6 @@
 The checks are our own, for Authlib's stop at the first that fails and take further audiences; signatures are joserfc's.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,7 +81,8 @@ def _time_problems(claims: Claims, now: float) -> Iterator[Problem]:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """A number of seconds, and not NaN, infinite, or too large for a float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12
 
 
 def refuse_any(problems: Iterator[Problem]) -> None:

@@ -168,6 +168,8 @@ TOKENS = {
     "exp is text": Attack("exp is '9999999999'", twist=claim("exp", "9999999999")),
     "exp is true": Attack("exp is True", twist=claim("exp", True)),
     "exp is endless": Attack("exp is inf", twist=claim("exp", float("inf"))),
+    "exp is too large to count": Attack(f"exp is 1{'0' * 56}...", twist=claim("exp", 10**400)),
+    "exp is before all time": Attack("exp is -1", twist=claim("exp", -1)),
     "iat is ahead": Attack("iat is ahead", twist=Twist(claims=lambda c: c.update(iat=c["iat"] + 120))),
     "iat is long ago": Attack(
         "iat is more than 600 s ago", say.LATE, Twist(claims=lambda c: c.update(iat=c["iat"] - 660))
@@ -354,6 +356,7 @@ LTI = {
         deep(deep_link_return_url="javascript:alert(1)"),
         reason="deep_link_return_url 'javascript:alert(1)' is not the platform's",
     ),
+    "deep link of a number": replace(deep(accept_types=1), reason="the platform takes no ltiResourceLink"),
     "deep link of files": replace(deep(accept_types=["file"]), reason="the platform takes no ltiResourceLink"),
     "two tokens": Attack("parameter 'id_token' is there more than once", before=twice("id_token")),
     "two states": Attack("parameter 'state' is there more than once", before=twice("state")),

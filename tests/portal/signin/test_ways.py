@@ -374,12 +374,11 @@ def test_nobody_listed_is_a_mistake(platform: Platform, key_file: Path) -> None:
 def test_staff_learn_where_members_are(platform: Platform, key_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "provision.portal.signin")
     house = House()
-    service = {
-        "https://purl.imsglobal.org/spec/lti-nrps/claim/namesroleservice": {"context_memberships_url": "https://m"}
-    }
+    place = "https://moodle.example.ac.uk/mod/lti/services.php/CourseSection/4711/bindings/17/memberships"
+    service = {"https://purl.imsglobal.org/spec/lti-nrps/claim/namesroleservice": {"context_memberships_url": place}}
     platform.roles, platform.twist = ["Instructor"], claims(**service)
     come_in(house, browsers(lti_settings(platform, key_file), house)(), platform)
-    assert "the course's members are listed at 'https://m'" in caplog.text
+    assert f"the course's members are listed at {place}" in caplog.text
 
 
 def test_secrets(issuer: Issuer, platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
