@@ -28,6 +28,8 @@ async def _events(request: Request) -> Response:
     session = await run_in_threadpool(read_session, portal.engine, token, portal.now())
     if session is None:
         return Response(status_code=204)  # which tells an EventSource to stop
+    if session.person.role == "student" and session.person.student not in portal.desk.students:
+        return Response(status_code=204)
     return EventSourceResponse(_changes(_state(portal, session)), ping=15)
 
 

@@ -86,6 +86,9 @@ def _prove(desk: Desk, connection: "Connection", wish: Wish, stack: Stack) -> No
         outcome = prove(connection, stack, reach, partial(stage_of, desk, wish.student))
     except ProvisionError as exc:
         outcome = Failed(wish.student, wish.kind, exc.message, exc.hint or "")
+    except Exception as exc:
+        fail_all(desk, [wish.student], exc)
+        raise
     if isinstance(outcome, Ready):
         save_urls(desk.file.folder, {outcome.student: outcome.url})
     end(desk, outcome)

@@ -113,6 +113,9 @@ def _claim(desk: Desk, claim: Claim, student: str) -> None:
     except ProvisionError as exc:
         end(desk, Failed(student, "claim", exc.message, exc.hint or ""))
         return
+    except Exception as exc:
+        fail_all(desk, [student], exc)
+        raise
     if access is None:
         desk.cold.put(student)
     else:
@@ -163,10 +166,12 @@ def _make(desk: Desk) -> None:
     first = desk.clock.take(desk.cold, TICK)
     if first is None:
         return
-    making = [first, *drain(desk.cold)]
+    making, later = [first, *drain(desk.cold)], list[str]()
 
     def more() -> tuple[Student, ...]:
-        new = drain(desk.cold)
+        asked = drain(desk.cold)
+        new = [name for name in asked if name not in making]
+        later.extend(name for name in asked if name in making)  # it failed in this launch: the next one tries again
         making.extend(new)
         return tuple(desk.students[name] for name in new)
 
@@ -181,6 +186,9 @@ def _make(desk: Desk) -> None:
     except Exception as exc:
         fail_all(desk, making, exc)
         raise
+    finally:
+        for name in later:
+            desk.cold.put(name)
 
 
 def _launch(desk: Desk, students: list[Student], ears: Ears) -> None:

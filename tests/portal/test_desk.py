@@ -80,6 +80,20 @@ def test_a_failure_is_told_and_tried_again(page: Page) -> None:
     until(page.desk, "s0001", "ready")
 
 
+def test_a_second_try_while_others_are_still_being_made(page: Page) -> None:
+    fates = (Fate("s0001", reason="No valid host was found."),)
+    page.simulator.meet(replace(QUICK, build=replace(QUICK.build, boot=120), fates=fates))
+    ask(page.desk, "s0000")
+    ask(page.desk, "s0001")
+    until(page.desk, "s0001", "failed")
+    assert look(page.desk, "s0000").state != "ready"
+    page.simulator.meet(QUICK)
+    assert ask(page.desk, "s0001").state in ("queued", "reserving")
+    until(page.desk, "s0001", "ready")
+    until(page.desk, "s0000", "ready")
+    assert (len(page.simulator.cloud.stacks), doubles(page.simulator)) == (2, [])
+
+
 def test_nobody_waits_for_ever_for_a_cloud_that_is_gone(page: Page) -> None:
     page.simulator.meet(replace(QUICK, faults=(Fault("", Say(503)),)))
     ask(page.desk, "s0001")

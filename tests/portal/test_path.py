@@ -1,14 +1,19 @@
 """A student's path from the link to the password, and what staff see of it."""
 
+import logging
 import re
 
+import pytest
 from argon2 import PasswordHasher
 
-from .conftest import Page, press, state
+from .conftest import Page, csrf, press, state
 
 
-def test_from_the_link_to_the_password(page: Page) -> None:
-    browser = page.enter("s0001")
+def test_from_the_link_to_the_password(page: Page, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    link, browser = page.link("s0001"), page.browser()
+    browser.get(link)
+    browser.post(link)
     assert state(browser) == "Your course machine"
     assert press(browser, "/start").headers["location"] == "/"
     seen = [state(browser)]
@@ -25,5 +30,8 @@ def test_from_the_link_to_the_password(page: Page) -> None:
     assert PasswordHasher().verify(hashed, shown[1])
     page.sleep(60)
     assert "was shown already" in press(browser, "/password/show").text
+    secrets = (link.removeprefix("/link/"), browser.cookies["session"], csrf(browser.get("/")), shown[1], hashed)
+    assert "/link/..." in caplog.text
+    assert [secret for secret in secrets if secret in caplog.text] == []
     staff = page.enter(None).get("/staff").text
     assert re.findall(r'<tr class="(\w+)">', staff) == ["ready", "none", "none"]
