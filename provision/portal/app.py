@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -33,6 +35,7 @@ def make_app(portal: Portal, ways: Iterable[BaseRoute] = (), foreign: tuple[str,
         middleware=[
             Middleware(Guard, hosts=portal.settings.hosts, secure=portal.settings.secure, foreign=foreign),
         ],
+        exception_handlers={HTTPException: _refused},
     )
     app.state.portal = portal
     return app
@@ -40,6 +43,14 @@ def make_app(portal: Portal, ways: Iterable[BaseRoute] = (), foreign: tuple[str,
 
 def _health(_request: Request) -> Response:
     return PlainTextResponse("ok")
+
+
+async def _refused(request: Request, exc: Exception) -> Response:
+    """What another way to sign in refuses, on a page like all others."""
+    visit = Visit(request, request.app.state.portal, None, {})
+    status, words = (exc.status_code, exc.detail) if isinstance(exc, HTTPException) else (500, "")
+    problem = strings.Problem(strings.NOT_SIGNED_IN, words, strings.SIGN_IN_AGAIN)
+    return await run_in_threadpool(page, visit, "problem.html", status, problem=problem)
 
 
 def _nothing(visit: Visit) -> Response:

@@ -138,6 +138,8 @@ NOT_YOURS = Problem(
     "The address is wrong, or it is for other people.",
     "Go back to your machine's page.",
 )
+NOT_SIGNED_IN = "You could not be signed in."
+SIGN_IN_AGAIN = "Begin again where you came from. If it fails twice, tell your course team."
 SIGNED_OUT = Problem("You are signed out.", "Nothing was changed.", "Sign in again.")
 OLD_FORM = Problem("The page was too old.", "Nothing was changed.", "Go back to your machine's page and press again.")
 BAD_LINK = Problem(
