@@ -62,8 +62,11 @@ def booted(root: Path) -> Iterator[Container]:
 def _leader(nspawn: subprocess.Popen[bytes]) -> int:
     end = time.monotonic() + BOOT_SECONDS
     while time.monotonic() < end and nspawn.poll() is None:
-        if children := Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split():
-            return int(children[0])
+        # Its first child only makes the container, and is gone when there is one.
+        for child in Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split():
+            with contextlib.suppress(FileNotFoundError):
+                if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
+                    return int(child)
         time.sleep(0.1)
     raise AssertionError("systemd-nspawn did not boot the tree")
 
