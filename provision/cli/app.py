@@ -16,7 +16,11 @@ COMMANDS = {
     "course": "provision.cli.course",
     "image": "provision.cli.image",
     "cohort": "provision.cli.cohort",
-    "ssh": "provision.cli.machine",
+    **dict.fromkeys(("up", "ssh", "ssh-config"), "provision.cli.machine"),
+    **dict.fromkeys(("open", "tunnel"), "provision.cli.machine_tunnel"),
+    **dict.fromkeys(("status", "halt", "resume", "destroy"), "provision.cli.machine"),
+    "snapshot": "provision.cli.machine_snapshot",
+    "diagnose": "provision.cli.machine",
     "demo": "provision.cli.demo",
 }
 
@@ -30,7 +34,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[name]), name)
+        module = importlib.import_module(COMMANDS[name])
+        # Some have the name of one of Python's own functions.
+        command: click.Command = getattr(module, f"{name}_command", None) or getattr(module, name.replace("-", "_"))
         return command
 
 

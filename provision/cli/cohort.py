@@ -1,8 +1,8 @@
 """`provision cohort`: a class of machines, from a cohort.toml to a table of those that are ready."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from provision.cli.progress import make_progress, progress_option
 from provision.core.naming import STUDENT_ID
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Wait
 from provision.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from provision.workflows.cohort import Standing
 
 PROVE_AGAIN = 60.0  # seconds that a machine which once was ready gets to prove it anew
 
@@ -148,6 +151,12 @@ def status_command(cohort: str, cloud: str | None, folder: Path | None, output: 
     file = read_cohort(cohort, folder)
     order = read_order(file)
     standings = status(connect(cloud or file.said.cloud.name), order, folder=file.folder, deadline=PROVE_AGAIN)
+    print_standings(standings, output)
+
+
+def print_standings(standings: "Iterable[Standing]", output: str) -> None:
+    """Print how machines stand, and raise StudentsFailedError with the reasons of those that are not ready."""
+    standings = list(standings)
     rows = [
         {
             **_action_row(standing.action),

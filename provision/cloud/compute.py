@@ -85,6 +85,37 @@ def act_on_server(connection: "Connection", server: Server, action: str) -> None
         raise_from_response(connection.compute.post(f"/servers/{server.id}/action", json=body))
 
 
+def console_log(connection: "Connection", server: Server, lines: int) -> str:
+    """The last lines of a server's console; nothing where the cloud keeps none or shows none of one that sleeps."""
+    from openstack.exceptions import raise_from_response
+
+    with translated(f"Reading the console of {server.name}"):
+        body = {"os-getConsoleOutput": {"length": lines}}
+        response = connection.compute.post(f"/servers/{server.id}/action", json=body)
+        if response.status_code in (403, 404, 409, 501):
+            return ""
+        raise_from_response(response)
+        return str(response.json().get("output") or "")
+
+
+def create_image(connection: "Connection", server: Server, name: str, properties: Mapping[str, str]) -> None:
+    """Ask Nova to make an image of a server as it is. It bears the properties of the server's own image, too."""
+    from openstack.exceptions import raise_from_response
+
+    with translated(f"Making an image of server {server.name}"):
+        body = {"createImage": {"name": name, "metadata": dict(properties)}}
+        raise_from_response(connection.compute.post(f"/servers/{server.id}/action", json=body))
+
+
+def rebuild_server(connection: "Connection", server: Server, image: str) -> None:
+    """Ask Nova to write an image over a server's disk. Its addresses, its user-data and its id stay."""
+    from openstack.exceptions import raise_from_response
+
+    with translated(f"Rebuilding server {server.name}"):
+        body = {"rebuild": {"imageRef": image}}
+        raise_from_response(connection.compute.post(f"/servers/{server.id}/action", json=body))
+
+
 def _quota(limit: int | None, used: int | None) -> Quota:
     """A limit that the cloud does not tell is taken as none: the create will say."""
     return Quota(-1 if limit is None else limit, used or 0)

@@ -90,6 +90,11 @@ def server_name(cohort: str, student: str) -> str:
     return f"{plain[: SERVER_NAME_MAX - _HASH - 1].rstrip('-')}-{digest}"
 
 
+def snapshot_name(stack: str, name: str) -> str:
+    """The name in Glance of a snapshot of a student's machine."""
+    return f"{stack} snapshot {name}"
+
+
 def cohort_tag(cohort: str) -> str:
     """The tag on everything that belongs to a cohort."""
     return f"{_COHORT_TAG}{cohort}"

@@ -53,7 +53,7 @@ def find_sources(more: Collection[str] = ()) -> Sources:
     A machine never says where it wants to go. Folders of packages and what wants a password are not lent.
     """
     said = pip_settings()
-    pip = {name: urls for name in _URLS if (urls := " ".join(filter(_is_open, said.get(name, "").split())))}
+    pip = {name: known for name in _URLS if (known := " ".join(filter(_is_open, said.get(name, "").split())))}
     if trusted := said.get("PIP_TRUSTED_HOST"):
         pip["PIP_TRUSTED_HOST"] = trusted
     indexes = [url for name in _URLS for url in pip.get(name, "").split()]

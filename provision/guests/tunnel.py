@@ -126,7 +126,16 @@ def through(tunnel: Tunnel, *remote: str) -> list[str]:
 
 def lend_port(tunnel: Tunnel, port: int) -> int:
     """Have a port of the machine's loopback, which it chooses, lead to the local `port`; which it is."""
-    command = ["ssh", "-O", "forward", "-S", tunnel.control, "-R", f"{HERE}:0:{HERE}:{port}", tunnel.access.address]
+    command: list[str | Path] = [
+        "ssh",
+        "-O",
+        "forward",
+        "-S",
+        tunnel.control,
+        "-R",
+        f"{HERE}:0:{HERE}:{port}",
+        tunnel.access.address,
+    ]
     said = run(command, deadline=60).stdout.strip()
     if not said.isdigit():
         raise CommandError(f"ssh did not say which port it took on the machine, but: {said or 'nothing'}")

@@ -78,6 +78,8 @@ def _serve(listener: socket.socket, running: Sshd) -> None:
 
 
 def _session(folder: Path, connection: socket.socket) -> "subprocess.Popen[bytes]":
-    command = [SSHD, "-i", "-e", "-f", folder / "config"]
+    command = [SSHD, "-i", "-e", "-f", str(folder / "config")]
     with (folder / "sshd.log").open("ab") as log:
-        return subprocess.Popen(command, stdin=connection, stdout=connection, stderr=log, start_new_session=True)
+        return subprocess.Popen(
+            command, stdin=connection.fileno(), stdout=connection.fileno(), stderr=log, start_new_session=True
+        )

@@ -219,7 +219,7 @@ def test_what_is_the_students_own_stays(machine: Sshd, archive: int) -> None:
 RUN = """
 import sys
 from tests.guests.test_lent import Path, Sshd, lend_to
-lend_to(Sshd(Path(sys.argv[1]), int(sys.argv[2])), int(sys.argv[3]), ready="lent\n")
+lend_to(Sshd(Path(sys.argv[1]), int(sys.argv[2])), int(sys.argv[3]), ready="lent" + chr(10))
 """
 
 

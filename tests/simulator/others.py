@@ -12,6 +12,8 @@ SERVICES = {
     "image": "/glance",
     "identity": "/identity/v3",
 }
+_IMAGE_KEYS = ("name", "owner", "status", "provision_snapshot_of")
+_AFTER = {"suspend": "SUSPENDED", "shelve": "SHELVED_OFFLOADED", "os-stop": "SHUTOFF"}
 
 
 def identity(cloud: Cloud, request: Request) -> Answer:
@@ -57,15 +59,21 @@ def image(cloud: Cloud, request: Request) -> Answer:
     if request.path in ("", "/"):
         return Answer(300, {"versions": [version("CURRENT", "v2.15", f"{request.url}/glance/v2/")]})
     name = request.path.removeprefix("/v2/images").strip("/")
+    if name and request.method == "DELETE":
+        gone = cloud.images.pop(name, None)
+        return Answer(204) if gone else refusal("glance", 404, f"No image found with ID {name}")
     if name:
         found = cloud.images.get(name)
         return Answer(200, found) if found else refusal("glance", 404, f"No image found with ID {name}")
-    asked = {key: value for key, value in request.query.items() if key in ("name", "owner", "status")}
+    asked = {key: value for key, value in request.query.items() if key in _IMAGE_KEYS}
     shown = [
         each
         for each in cloud.images.values()
         if request.query.get("tag") in (None, *each["tags"]) and asked.items() <= each.items()
     ]
+    shown = [dict(each) for each in shown]
+    for each in cloud.images.values():
+        each["status"] = {"queued": "saving", "saving": "active"}.get(each["status"], each["status"])
     return Answer(200, {"images": shown, "first": "/v2/images", "schema": "/v2/schemas/images"})
 
 
@@ -89,9 +97,29 @@ def compute(cloud: Cloud, request: Request) -> Answer:
         cloud.delete_server_by_id(name)
         return Answer(204)
     if request.method == "POST":
-        servers[name]["status"] = {"suspend": "SUSPENDED", "os-stop": "SHUTOFF"}.get(next(iter(request.body)), "ACTIVE")
-        return Answer(202)
+        return _action(cloud, servers[name], request)
     return Answer(200, {"server": _server(servers[name])})
+
+
+def _action(cloud: Cloud, server: Thing, request: Request) -> Answer:
+    """What Nova does with a server, at once; only a rebuild can still be seen under way."""
+    ((action, about),) = request.body.items()
+    if action == "os-getConsoleOutput":
+        return Answer(200, {"output": server.get("console", "")})
+    if action == "createImage":
+        own = cloud.images[server["image"]["id"]]
+        size = {"size": 3 * 2**20, "created_at": cloud.now(), "tags": [], "status": "queued"}
+        made = {**own, **about["metadata"], "id": cloud.new_id(), "name": about["name"], **size}
+        cloud.images[made["id"]] = made
+        return Answer(202)
+    if action == "rebuild":
+        if server["status"] not in ("ACTIVE", "SHUTOFF", "ERROR"):
+            words = f"Cannot 'rebuild' instance {server['id']} while it is in vm_state {server['status'].lower()}"
+            return refusal("nova", 409, words, "conflictingRequest")
+        server |= {"image": {"id": about["imageRef"]}, "task": "rebuilding"}
+        return Answer(202)
+    server["status"] = _AFTER.get(action, "ACTIVE")
+    return Answer(202)
 
 
 def _limits(cloud: Cloud) -> dict[str, int]:
@@ -102,7 +130,7 @@ def _limits(cloud: Cloud) -> dict[str, int]:
 
 def _server(server: Thing) -> Thing:
     keys = ("id", "name", "status", "metadata", "image", "flavor")
-    task = "spawning" if server["status"] == "BUILD" else None
+    task = "spawning" if server["status"] == "BUILD" else server.pop("task", None)
     return {**{key: server[key] for key in keys}, "OS-EXT-STS:task_state": task, "created": server["created_at"]}
 
 
