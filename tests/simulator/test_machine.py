@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from provision.cli.app import cli
+from provision.cli.machine import ssh
+from provision.cli.machine_words import remote_words
 from provision.core.outcome import Failed, Ready
-from provision.errors import CloudError, InvalidInputError, NotFoundError, PreflightError
+from provision.errors import CloudError, InvalidInputError, NotFoundError, PreflightError, ProvisionError
 from provision.progress import Silent
 from provision.workflows.diagnosing import examine
 from provision.workflows.lifecycle import Wanted, alone, destroy, up
@@ -153,7 +157,7 @@ def test_the_first_cause_is_found_on_the_cloud(simulator: Simulator, operator: O
 
 
 @pytest.fixture
-def cohort(tmp_path: Path, simulator: Simulator, operator: Operator) -> Path:
+def cohort(tmp_path: Path, simulator: Simulator, operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cohort of two with machines, as a person has it."""
     place = tmp_path / "demo-26J"
     place.mkdir()
@@ -163,71 +167,80 @@ def cohort(tmp_path: Path, simulator: Simulator, operator: Operator) -> Path:
     operator.launch(2)
     (place / "handouts").mkdir()
     operator.folder.rename(place / "handouts" / "demo-26J")
-    fake = tmp_path / "bin" / "ssh"
-    fake.parent.mkdir()
-    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 7\n')
-    fake.chmod(0o755)
+    monkeypatch.chdir(place)
     return place
 
 
-def provision(folder: Path, *words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "provision.cli", *words],
-        cwd=folder,
-        env={**os.environ, "PATH": f"{folder.parent}/bin:{os.environ['PATH']}", "NO_COLOR": "1"},
-        input=typed,
+def say(*words: str, typed: str = "") -> Result:
+    """What the command says; its exit code as main() would have it."""
+    result = CliRunner().invoke(cli, words, input=typed)
+    if isinstance(result.exception, ProvisionError):
+        result.exit_code = result.exception.exit_code
+    return result
+
+
+def test_ssh_is_what_it_was_and_needs_fewer_words(cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "ssh").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 7\n')
+    (tmp_path / "ssh").chmod(0o755)
+    (cohort / "roster.csv").write_text("id,name,email\ns0001,B,b@x.org\n")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("provision"), "ssh", "--jump", "b.example", "--", "uptime", "-p"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
+    assert (done.returncode, done.stderr) == (7, "demo-26J s0001\n")
+    shown = done.stdout.splitlines()
+    assert shown[-2:] == ["uptime", "-p"]
+    assert shown[-3].startswith("student@127.")
+    assert "ProxyJump=b.example" in shown
+    config = say("ssh-config", "demo", BOB)
+    assert config.exit_code == 5
+    config = say("ssh-config", ".", BOB)
+    assert config.stdout.startswith("Host demo-26J-s0001\n  HostName 127.")
 
 
-def test_ssh_is_what_it_was_and_needs_fewer_words(cohort: Path) -> None:
-    full = provision(cohort.parent, "ssh", "demo-26J", ADA, "--", "uptime", "-p")
-    assert full.returncode == 7, full.stderr
-    assert full.stdout.splitlines()[-2:] == ["uptime", "-p"]
-    assert provision(cohort.parent, "ssh", "demo-26J", ADA, "uptime").stdout.splitlines()[-1] == "uptime"
-    short = provision(cohort, "ssh", ADA, "--jump", "b.example", "--", "uptime", "-p")
-    assert "ProxyJump=b.example" in short.stdout.splitlines()
-    assert [each for each in short.stdout.splitlines() if "ProxyJump" not in each and each != "-o"] == [
-        each for each in full.stdout.splitlines() if each != "-o"
-    ]
-    both = provision(cohort, "ssh", "--", "uptime")
-    assert both.returncode == 2
-    assert "demo-26J has 2 students (s0000, s0001)" in both.stderr
-    (cohort / "roster.csv").write_text("id,name,email\ns0001,B,b@x.org\n")
-    only = provision(cohort, "ssh-config")
-    assert only.stdout.startswith("Host demo-26J-s0001\n  HostName 127.")
-    assert only.stderr == "demo-26J s0001\n"
+def test_commands_for_a_machine_stand_behind_its_names() -> None:
+    for words, whose, remote in (
+        ((), (), ()),
+        (("c", "s"), ("c", "s"), ()),
+        (("c", "s", "uptime"), ("c", "s"), ("uptime",)),
+        (("--", "ls", "-l"), (), ("ls", "-l")),
+        (("s", "--", "ls", "--", "-l"), ("s",), ("ls", "--", "-l")),
+        (("c", "s", "sudo", "--", "ls"), ("c", "s"), ("sudo", "ls")),
+    ):
+        with ssh.make_context("ssh", list(words)) as context:
+            assert remote_words(context.params["words"]) == (whose, remote)
 
 
 def test_destroy_asks_and_keeps_the_last_day(simulator: Simulator, cohort: Path) -> None:
-    early = provision(cohort, "destroy", ADA, "--yes")
-    assert early.returncode == PreflightError.exit_code
-    assert "needed until 9998-06-30" in early.stderr
-    unsure = provision(cohort, "destroy", ADA, "--before-end", typed="yes\n")
-    assert unsure.returncode == 2
+    early = say("destroy", ADA, "--yes")
+    assert early.exit_code == PreflightError.exit_code
+    assert "needed until 9998-06-30" in str(early.exception)
+    unsure = say("destroy", ADA, "--before-end", typed="yes\n")
+    assert unsure.exit_code == 2
     assert "demo-26J-s0000  CREATE_COMPLETE" in unsure.stderr
-    assert "'yes' is not s0000: nothing was deleted" in unsure.stderr
+    assert "'yes' is not s0000: nothing was deleted" in str(unsure.exception)
     assert states(simulator) == {ADA: "ACTIVE", BOB: "ACTIVE"}
-    assert provision(cohort, "destroy", "s0009", "--before-end").returncode == 5
+    assert say("destroy", "s0009", "--before-end").exit_code == 5
 
 
 def test_the_other_verbs_say_what_they_did(simulator: Simulator, cohort: Path) -> None:
-    halted = provision(cohort, "halt", ADA, "--format", "json")
+    halted = say("halt", ADA, "--format", "json")
     assert json.loads(halted.stdout) == [{"student": ADA, "state": "SUSPENDED"}]
-    shown = provision(cohort, "status", ADA, "--format", "json")
+    shown = say("status", ADA, "--format", "json")
     (row,) = json.loads(shown.stdout)
     assert (row["student"], row["state"]) == (ADA, "SUSPENDED")
-    why = provision(cohort, "diagnose", ADA, "--progress", "none")
-    assert why.returncode == 4
+    why = say("diagnose", ADA, "--progress", "none")
+    assert why.exit_code == 4
     assert why.stdout.startswith("First cause: It sleeps (SUSPENDED).\n  Run: provision resume")
-    assert provision(cohort, "snapshot", "save", BOB, "--name", "n1").stdout == "n1 is kept (3 MiB).\n"
-    (kept,) = json.loads(provision(cohort, "snapshot", "list", BOB, "--format", "json").stdout)
+    assert say("snapshot", "save", BOB, "--name", "n1").stdout == "n1 is kept (3 MiB).\n"
+    (kept,) = json.loads(say("snapshot", "list", BOB, "--format", "json").stdout)
     assert (kept["name"], kept["size"], kept["status"]) == ("n1", 3 * 2**20, "active")
-    unsure = provision(cohort, "snapshot", "restore", BOB, typed="\n\n")
+    unsure = say("snapshot", "restore", BOB, typed="\n\n")
     assert "All that s0001 did since" in unsure.stderr
     assert "rebuild" not in str([call.what for call in simulator.calls])
-    assert provision(cohort, "snapshot", "delete", BOB, "--name", "n1", "--yes").returncode == 0
-    assert provision(cohort, "up", ".", BOB, "more").returncode == 2
+    assert say("snapshot", "delete", BOB, "--name", "n1", "--yes").exit_code == 0
+    assert say("up", ".", BOB, "more").exit_code == 2
