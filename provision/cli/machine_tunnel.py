@@ -83,7 +83,7 @@ def tunnel(
     from provision.guests.lent import find_sources
     from provision.workflows.reaching import hold_ports, pages_through
 
-    forwards = [_forward(each) for each in ports]
+    forwards = [parse_forward(each) for each in ports]
     who = named(words, cloud, folder)
     access = who.access(who.connect())
     if not forwards and not apt:
@@ -109,10 +109,11 @@ def _tell(lent: "Lent") -> None:
         _say("Its user may not become root there, so that apt installs nothing: pip does.")
 
 
-def _forward(words: str) -> "Forward":
+def parse_forward(words: str) -> "Forward":
+    """What [LOCAL:[HOST:]]PORT means; without LOCAL it is the same port here, if that is free."""
     from provision.guests.tunnel import HERE, Forward, free_port
 
-    found = re.fullmatch(r"(?:(?P<local>\d{1,5}):)?(?:(?P<host>[A-Za-z0-9.-]+):)?(?P<there>\d{1,5})", words)
+    found = re.fullmatch(r"(?:(?P<local>\d{1,5}):)?(?:(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):)?(?P<there>\d{1,5})", words)
     ports = [int(found[name]) for name in ("local", "there") if found[name]] if found else []
     if not found or not all(0 < port < 65536 for port in ports):
         raise click.BadParameter(f"{words!r} is not [LOCAL:[HOST:]]PORT, such as 5432 or 8080:3333.", param_hint="-L")
