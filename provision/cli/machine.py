@@ -66,7 +66,7 @@ def status(words: tuple[str, ...], cloud: str | None, folder: Path | None, outpu
     from provision.workflows.lifecycle import alone
 
     who = named(words, cloud, folder)
-    order = alone(who.order(), who.student)
+    order = alone(who.order(stands=True), who.student)
     standings = stand(who.connect(), order, folder=who.file.folder, deadline=PROVE_AGAIN)
     print_standings([each for each in standings if each.student == who.student], output)
 
@@ -94,7 +94,7 @@ def halt(
     who = named(words, cloud, folder)
     ended = suspend(
         who.connect(),
-        who.order(),
+        who.order(stands=True),
         shelve=shelve,
         deadline=deadline,
         progress=make_progress(form),
@@ -118,7 +118,7 @@ def resume(
     who = named(words, cloud, folder)
     ended = wake(
         who.connect(),
-        who.order(),
+        who.order(stands=True),
         folder=who.file.folder,
         deadline=deadline,
         progress=make_progress(form),
@@ -155,7 +155,7 @@ def destroy(
     who = named(words, cloud, folder)
     if not before_end:
         check_ended(who.file, date.today())
-    connection, order = who.connect(), who.order()
+    connection, order = who.connect(), who.order(stands=True)
     stacks = find_stacks(connection, order, who.student)
     if not stacks:
         raise NotFoundError(f"Student {who.student!r} has no machine in cohort {order.cohort}: nothing was deleted.")
@@ -190,7 +190,7 @@ def diagnose(words: tuple[str, ...], cloud: str | None, folder: Path | None, for
     from provision.workflows.diagnosing import examine
 
     who = named(words, cloud, folder)
-    found, facts = examine(who.connect(), who.order(), who.student, who.file.folder, make_progress(form))
+    found, facts = examine(who.connect(), who.order(stands=True), who.student, who.file.folder, make_progress(form))
     rows = [{"cause": each.kind, "what": each.says, "do": each.do} for each in found.causes]
     if output != "table":
         print_rows(rows, output, columns=("cause", "what", "do"))

@@ -33,7 +33,9 @@ def save(
 
     who = named(words, cloud, folder)
     name = name or datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")
-    made = keep(who.connect(), who.order(), who.student, name, deadline=deadline, progress=make_progress(form))
+    made = keep(
+        who.connect(), who.order(stands=True), who.student, name, deadline=deadline, progress=make_progress(form)
+    )
     click.echo(f"{made.name} is kept ({amount(made.size)}).")
 
 
@@ -53,7 +55,7 @@ def list_command(words: tuple[str, ...], cloud: str | None, folder: Path | None,
             "status": each.status,
             "id": each.id,
         }
-        for each in list_snapshots(who.connect(), who.order(), who.student)
+        for each in list_snapshots(who.connect(), who.order(stands=True), who.student)
     ]
     print_rows(rows, output, columns=("name", "age", "size", "status", "id"))
 
@@ -91,7 +93,7 @@ def restore(
     from provision.workflows.snapshots import restore as go_back
 
     who = named(words, cloud, folder)
-    connection, order, progress = who.connect(), who.order(), make_progress(form)
+    connection, order, progress = who.connect(), who.order(stands=True), make_progress(form)
     found = find_snapshot(connection, order, who.student, name)
     age = _age(found.age(datetime.now(UTC)))
     click.echo(
@@ -115,7 +117,7 @@ def delete(words: tuple[str, ...], cloud: str | None, folder: Path | None, name:
 
     who = named(words, cloud, folder)
     connection = who.connect()
-    found = find_snapshot(connection, who.order(), who.student, name)
+    found = find_snapshot(connection, who.order(stands=True), who.student, name)
     if not yes:
         click.confirm(
             f"Delete the snapshot {found.name} of {who.student} ({amount(found.size)})?", abort=True, err=True

@@ -37,13 +37,13 @@ def open_command(
 
     Where they are not reached straight, a tunnel through SSH leads to them for as long as this runs (Ctrl-C ends it).
     """
-    from provision.workflows.reaching import ensure_awake, hold_pages, is_public
+    from provision.workflows.power import wake
+    from provision.workflows.reaching import hold_pages, is_public
 
     who, progress = named(words, cloud, folder), make_progress(form)
     connection = who.connect()
     access = who.access(connection)
-    where = who.file.folder
-    ensure_awake(connection, who.order(), who.student, folder=where, deadline=deadline, progress=progress)
+    wake(connection, who.order(stands=True), who.student, deadline=deadline, progress=progress)
 
     def show(url: str) -> None:
         click.echo(url)

@@ -68,11 +68,13 @@ class Named:
 
         return connect(self.cloud or self.file.said.cloud.name)
 
-    def order(self) -> "Order":
-        """All that cohort.toml and roster say."""
+    def order(self, *, stands: bool = False) -> "Order":
+        """All that cohort.toml and roster say. Where it `stands` already, a student needs no roster."""
+        from provision.core.roster import Student
         from provision.workflows.orders import read_order
 
-        return read_order(self.file)
+        without = stands and not (self.file.place.parent / self.file.said.cohort.roster).is_file()
+        return read_order(self.file, known=(Student(self.student, self.student, ""),) if without else ())
 
     def access(self, connection: "Connection") -> "Access":
         """The student's own way in."""

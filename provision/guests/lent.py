@@ -28,6 +28,7 @@ from provision.process import run, running
 START = 60.0  # seconds until the machine has put the files in place
 _URLS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 _KEPT = (*_URLS, "PIP_TRUSTED_HOST")
+_INDEXED = {"no-index": "false"}  # a course that installs offline says that there is none (roles/offline)
 _DEFAULT = re.compile(r"--index-url\b.*?\(default\s+(https?://\S+?)\)", re.DOTALL)
 
 
@@ -129,9 +130,10 @@ def _files(word: str, proxy: str, pip: Mapping[str, str]) -> str:
     """The files for a shell, for pip and for apt, as the keeper reads them."""
     mark = f"lent by provision, run {word}"
     shell = [f"export {name}={shlex.quote(proxy)}" for each in ("http", "https") for name in _both(f"{each}_proxy")]
-    shell += [f"export {name}={shlex.quote(value)}" for name, value in pip.items()]
+    shell += [f"export {name}={shlex.quote(value)}" for name, value in {"PIP_NO_INDEX": "false", **pip}.items()]
     told = {name.removeprefix("PIP_").lower().replace("_", "-"): value for name, value in pip.items() if name in _KEPT}
-    settings = ["[global]", f"proxy = {proxy}", *(f"{name} = {value}" for name, value in told.items())]
+    told = {"proxy": proxy, **_INDEXED, **told}
+    settings = ["[global]", *(f"{name} = {value}" for name, value in told.items())]
     apt = [f'Acquire::{each}::Proxy "{proxy}";' for each in ("http", "https")]
     files = ([f"# {mark}", *shell], [f"# {mark}", *settings], [f"// {mark}", *apt])
     return "".join("".join(f"{line}\n" for line in (*lines, ".")) for lines in files)

@@ -22,7 +22,7 @@ CONNECT = 30.0  # seconds
 IDLE = 300.0  # seconds after which a connection on which nothing moves is closed
 BLOCK = 65536  # bytes
 _OWN = {"proxy-authorization", "proxy-connection", "connection", "keep-alive", "te", "trailer", "upgrade", "host"}
-_ANSWER = {"connection", "keep-alive", "transfer-encoding", "content-encoding", "content-length"}
+_ANSWER = {"connection", "keep-alive", "transfer-encoding"}
 Place = tuple[str, int]
 
 
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             with requests.request(
                 self.command,
                 self.path,
-                headers={"Accept-Encoding": "identity", **headers},
+                headers={"Accept-Encoding": None, **headers},  # nothing is asked for that was not
                 stream=True,
                 allow_redirects=False,  # where to, the machine asks anew, and may be refused
                 timeout=CONNECT,
@@ -144,20 +144,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _pass_on(self, answer: requests.Response) -> None:
-        """As it came, but for how it is cut; its end is the connection's, as what was cut anew has no known length."""
-        length = answer.headers.get("Content-Length")
-        plain = length is not None and "Content-Encoding" not in answer.headers
+        """As it came, packed or not; where no length is said, its end is the connection's."""
         self.send_response(answer.status_code, answer.reason)
         for name, value in answer.headers.items():
             if name.lower() not in _ANSWER:
                 self.send_header(name, value)
-        if plain:
-            self.send_header("Content-Length", str(length))
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
         if self.command != "HEAD":
-            for block in answer.iter_content(BLOCK):
+            for block in answer.raw.stream(BLOCK, decode_content=False):
                 self.wfile.write(block)
 
 

@@ -93,6 +93,8 @@ def free_port(wanted: int = 0) -> int:
     """A port of this computer that is free now: `wanted`, if it is."""
     for port in (wanted, 0):
         with suppress(OSError), socket.socket() as probe:
+            # As ssh does: a port whose last connections only linger is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HERE, port))
             return int(probe.getsockname()[1])
     raise InvalidInputError("This computer has no free port.")

@@ -67,14 +67,14 @@ def read_cohort(name: str, folder: Path | None = None) -> CohortFile:
     return CohortFile(said, place, course, cohort, folder or place.parent / "handouts" / cohort)
 
 
-def read_order(file: CohortFile, roster: Path | None = None) -> Order:
-    """What is ordered for the students of the file's roster, or of `roster`.
+def read_order(file: CohortFile, roster: Path | None = None, known: tuple[Student, ...] = ()) -> Order:
+    """What is ordered for the students of the file's roster, or of `roster`, or for those who are `known` without one.
 
     Raises InvalidInputError with the problems of both course and roster.
     """
     said = file.said
     place = roster or file.place.parent / said.cohort.roster
-    course, students = _together(lambda: _course(file), lambda: read_roster(place, said.columns))
+    course, students = _together(lambda: _course(file), lambda: known or read_roster(place, said.columns))
     labels = read_labels(said.cohort.privacy, file.folder, [student.id for student in students])
     shape = Shape(said.network.shape, said.network.floating_ip, said.access.web, said.access.ssh)
     check_shape(shape)

@@ -13,7 +13,7 @@ from provision.core.naming import STUDENT_ID, cohort_tag
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack
 from provision.core.servers import Goal, Server
-from provision.errors import NotFoundError
+from provision.errors import CloudError, NotFoundError
 from provision.progress import Progress
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import save_urls
@@ -87,6 +87,17 @@ def resume(
     students = [stack for stack in stacks if STUDENT_ID.fullmatch(stack.student) and stack.student not in failed]
     proved = prove_all(connection, order, students, folder=folder, deadline=deadline, progress=progress)
     return tuple(outcome for _, outcome in sorted({**failed, **proved}.items()))
+
+
+def wake(connection: "Connection", order: Order, student: str, *, deadline: float, progress: Progress) -> None:
+    """Wake the student's machine and its gateway if they sleep, and prove nothing. Raises CloudError if that fails."""
+    stacks = _stacks(connection, order, student, gateway=True)
+    choose = _choose("running", stacks, order, student)
+    with progress.phase("Waking the machine") as phase:
+        settled = settle(connection, order.cohort, choose, deadline=deadline, on_count=phase.update)
+    for server, refusal in settled.values():
+        if refusal:
+            raise CloudError(f"Server {server.name} does not wake: {refusal.reason}.", hint=refusal.hint or None)
 
 
 def prove_all(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from threading import Event
-from typing import TYPE_CHECKING
 
 from provision.errors import CommandError, NotReadyError
 from provision.guests.access import Access
@@ -15,28 +14,10 @@ from provision.guests.lent import Lent, Sources, lend
 from provision.guests.lent_proxy import lent_proxy
 from provision.guests.probes import is_serving
 from provision.guests.tunnel import HERE, LOOK, Forward, hold_open, is_listening, new_tunnel, usual_port
-from provision.progress import Progress
-from provision.workflows.lifecycle import find_server
-from provision.workflows.orders import Order
-from provision.workflows.power import resume
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provision.cloud.connection import Connection
 
 PAUSE = 2.0  # seconds between two tries
 TRY = 5.0  # seconds that one may take
 WEB, WEB_TLS = 80, 443  # the machine's own public ports
-
-
-def ensure_awake(
-    connection: "Connection", order: Order, student: str, *, folder: "Path", deadline: float, progress: Progress
-) -> None:
-    """Wake the student's machine if it sleeps or is off. Whether it serves then is for whoever opens it to see."""
-    server = find_server(connection, order, student)
-    if server and (server.asleep or server.status in ("SHUTOFF", "PAUSED")):
-        resume(connection, order, folder=folder, deadline=deadline, progress=progress, student=student)
 
 
 def is_public(access: Access, deadline: float) -> bool:

@@ -1,5 +1,6 @@
 """Snapshots of one student's machine: images that Nova makes, known by their properties, and can write back."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 NAME, COHORT, OF = "provision_snapshot", "provision_cohort", "provision_snapshot_of"
 POLL = 3.0  # seconds between two looks
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 T = TypeVar("T")
 PAGE = 200  # images that one call shows
 
@@ -74,6 +76,8 @@ def save(
 ) -> Snapshot:
     """Make a snapshot of the student's machine as it is now, and wait until it can be used."""
     server = _server(connection, order, student)
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(f"{name!r} names no snapshot: up to 60 letters, digits and any of . _ - do.")
     if any(each.name == name for each in list_snapshots(connection, order, student)):
         raise InvalidInputError(
             f"{student} has a snapshot {name!r} already.", hint="Give another --name, or: provision snapshot delete"

@@ -192,8 +192,13 @@ def test_a_machine_has_it_while_the_command_runs(machine: Sshd, archive: int) ->
             assert 'Acquire::http::Proxy "http://lent:secret@127.0.0.1:' in dumped.stdout
         said = remote(machine, f'. {lent.environment}; no_proxy= {sys.executable} -c "{get}"')
         assert said == f"{len(WHEEL)}\n"
-        settings = remote(machine, f"{sys.executable} -m pip config list")
-        assert "proxy='http://lent:secret@127.0.0.1:" in settings.replace("global.", "")
+        offline = machine.folder / "xdg" / "pip" / "pip.conf"  # a course's that installs without an index
+        offline.parent.mkdir(parents=True)
+        offline.write_text("[global]\nno-index = true\n")
+        settings = remote(machine, f"XDG_CONFIG_DIRS={machine.folder}/xdg {sys.executable} -m pip config list")
+        assert "global.proxy='http://lent:secret@127.0.0.1:" in settings
+        assert "global.no-index='false'" in settings
+        assert f"global.index-url='http://127.0.0.1:{archive}/simple'" in settings
         assert all(not path.stat().st_mode & 0o077 for path in left(machine) if path.parent.name != "apt")
 
     lend_to(machine, archive, use)

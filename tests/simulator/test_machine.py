@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -121,8 +122,8 @@ def test_a_snapshot_is_kept_and_written_back(simulator: Simulator, operator: Ope
     assert world.IMAGE_ID in simulator.cloud.images
 
 
-def _servers(simulator: Simulator) -> dict[str, dict[str, object]]:
-    return {server["name"]: server for server in simulator.cloud.things["servers"].values()}  # type: ignore[misc]
+def _servers(simulator: Simulator) -> dict[str, dict[str, Any]]:
+    return {server["name"]: server for server in simulator.cloud.things["servers"].values()}
 
 
 def test_a_snapshot_that_does_not_come_is_said(
