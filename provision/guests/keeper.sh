@@ -10,7 +10,7 @@ root=
 
 lent() { head -n 1 "$1" 2>/dev/null | grep -q "lent by provision, run $2"; }
 take_away() {
-    if lent "$apt" "$1"; then $root rm -f "$apt"; fi
+    if lent "$apt" "$1"; then $root rm -f "$apt" || true; fi
     if lent "$pip" "$1"; then rm -f "$pip"; fi
     if lent "$here/env" "$1"; then rm -rf "$here"; fi
 }

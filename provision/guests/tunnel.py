@@ -85,7 +85,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _clear(control: Path) -> None:
-    for path in (control, control.with_suffix(".log")):
+    for path in control.parent.glob(f"{control.name}*"):
         path.unlink(missing_ok=True)
 
 
@@ -160,6 +160,7 @@ def hold_open(
     """
     end, was_up, tries = time.monotonic() + deadline, False, 0
     while not stop.is_set():
+        tunnel.control.unlink(missing_ok=True)  # where one is left, ssh would not be a master
         with running(tunnel_command(tunnel), output=tunnel.log) as poll:
             up = _await(tunnel, poll, answers, None if was_up else end, stop)
             if up:

@@ -18,6 +18,7 @@ from provision.guests.lent import Lent, Sources, find_sources, lend
 from provision.guests.lent_proxy import Place, lent_proxy
 from provision.guests.ssh import ssh_command
 from provision.guests.tunnel import hold_open, new_tunnel
+from provision.paths import runtime_home
 from provision.process import run
 
 from .sshd import Sshd, sshd
@@ -240,6 +241,9 @@ def test_a_run_that_is_killed_leaves_nothing_there(machine: Sshd, archive: int) 
         assert left(machine)
         killed.kill()
     until_nothing_is_left(machine)
+    assert list(runtime_home().iterdir()) != []
+    with new_tunnel(machine.access(), []):  # the next run clears away what is left here
+        assert list(runtime_home().iterdir()) == []
 
 
 def test_what_a_machine_that_died_kept_the_next_run_takes_away(machine: Sshd, archive: int) -> None:
