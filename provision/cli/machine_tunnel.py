@@ -88,6 +88,8 @@ def tunnel(
     access = who.access(who.connect())
     if not forwards and not apt:
         forwards = [pages_through(access)[1]]
+    if apt:
+        _say("Asking pip and apt where this computer gets packages.")
     sources = find_sources(allow) if apt else None
     if sources:
         _say("Lent: " + ", ".join(sorted(f"{host}:{port}" for host, port in sources.places)))

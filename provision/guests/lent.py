@@ -25,6 +25,7 @@ from provision.guests.lent_proxy import HERE, USER, Lending, Place, place_of
 from provision.guests.tunnel import LOOK, Tunnel, lend_port, through
 from provision.process import run, running
 
+INDEX = 10.0  # seconds until an index says where its files are
 START = 60.0  # seconds until the machine has put the files in place
 _URLS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 _KEPT = (*_URLS, "PIP_TRUSTED_HOST")
@@ -98,7 +99,7 @@ def _files_of(index: str) -> list[str]:
     """Where an index keeps its files, which may be another host: the index says it of pip itself, which all have."""
     page = index.rstrip("/") + "/pip/"
     try:
-        answer = requests.get(page, timeout=START, headers={"Accept": "text/html"})
+        answer = requests.get(page, timeout=INDEX, headers={"Accept": "text/html"})
         answer.raise_for_status()
     except requests.RequestException:
         return []
