@@ -107,7 +107,7 @@ def _action(cloud: Cloud, server: Thing, request: Request) -> Answer:
     if action == "os-getConsoleOutput":
         return Answer(200, {"output": server.get("console", "")})
     if action == "createImage":
-        own = cloud.images[server["image"]["id"]]
+        own = cloud.images.get(server["image"]["id"], {"owner": PROJECT, "visibility": "private"})
         size = {"size": 3 * 2**20, "created_at": cloud.now(), "tags": [], "status": "queued"}
         made = {**own, **about["metadata"], "id": cloud.new_id(), "name": about["name"], **size}
         cloud.images[made["id"]] = made

@@ -34,11 +34,12 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cloud that is asked every moment."""
     monkeypatch.setattr("provision.workflows.servers.POLL", 0.02)
     monkeypatch.setattr("provision.workflows.snapshots.POLL", 0.02)
+    monkeypatch.setattr("provision.guests.probes.PAUSE", 2 * DEADLINE)  # a proof that fails is not tried again
 
 
-def wanted(operator: Operator, deadline: float = DEADLINE) -> Wanted:
+def wanted(operator: Operator) -> Wanted:
     stages = (serving(operator.url, operator.clock, DEADLINE),)
-    return Wanted(operator.folder, deadline, stages=stages, clock=operator.clock)
+    return Wanted(operator.folder, DEADLINE, stages=stages, clock=operator.clock)
 
 
 def states(simulator: Simulator) -> dict[str, str]:
@@ -62,18 +63,18 @@ def test_one_sleeps_and_wakes_and_the_others_do_not(simulator: Simulator, operat
     operator.launch(2)
     cloud, silent = operator.connect(), Silent()
     for shelve, state in ((False, "SUSPENDED"), (True, "SHELVED_OFFLOADED")):
-        ended = suspend(cloud, ORDER, shelve=shelve, deadline=20, progress=silent, student=ADA)
+        ended = suspend(cloud, ORDER, shelve=shelve, deadline=DEADLINE, progress=silent, student=ADA)
         assert ended == (Asleep(ADA, state),)
         assert states(simulator) == {ADA: state, BOB: "ACTIVE"}
     # Nothing listens at the simulator's addresses: who gets as far as the network was woken, and is proved.
-    woken = resume(cloud, ORDER, folder=operator.folder, deadline=0.5, progress=silent, student=ADA)
+    woken = resume(cloud, ORDER, folder=operator.folder, deadline=DEADLINE, progress=silent, student=ADA)
     assert [(each.student, each.stage) for each in woken if isinstance(each, Failed)] == [(ADA, "network")]
     assert states(simulator) == {ADA: "ACTIVE", BOB: "ACTIVE"}
-    suspend(cloud, ORDER, shelve=False, deadline=20, progress=silent, student=BOB)
-    up(cloud, ORDER, BOB, wanted(operator, 0.5), silent)
+    suspend(cloud, ORDER, shelve=False, deadline=DEADLINE, progress=silent, student=BOB)
+    up(cloud, ORDER, BOB, wanted(operator), silent)
     assert states(simulator) == {ADA: "ACTIVE", BOB: "ACTIVE"}
     with pytest.raises(NotFoundError, match="has no machine"):
-        suspend(cloud, ORDER, shelve=False, deadline=20, progress=silent, student="s0002")
+        suspend(cloud, ORDER, shelve=False, deadline=DEADLINE, progress=silent, student="s0002")
 
 
 def test_one_is_destroyed_and_made_anew_with_the_same_password(simulator: Simulator, operator: Operator) -> None:
@@ -98,11 +99,11 @@ def _handout(operator: Operator) -> str:
 def test_a_snapshot_is_kept_and_written_back(simulator: Simulator, operator: Operator) -> None:
     operator.launch(2)
     cloud, silent = operator.connect(), Silent()
-    made = save(cloud, ORDER, ADA, "before", deadline=20, progress=silent)
+    made = save(cloud, ORDER, ADA, "before", deadline=DEADLINE, progress=silent)
     assert (made.status, made.size) == ("active", 3 * 2**20)
     with pytest.raises(InvalidInputError, match="already"):
-        save(cloud, ORDER, ADA, "before", deadline=20, progress=silent)
-    save(cloud, ORDER, BOB, "other", deadline=20, progress=silent)
+        save(cloud, ORDER, ADA, "before", deadline=DEADLINE, progress=silent)
+    save(cloud, ORDER, BOB, "other", deadline=DEADLINE, progress=silent)
     assert [each.name for each in list_snapshots(cloud, ORDER, ADA)] == ["before"]
     assert find_snapshot(cloud, ORDER, ADA, None) == made
     with pytest.raises(NotFoundError, match=r"There are: before \(active\)"):
@@ -111,8 +112,8 @@ def test_a_snapshot_is_kept_and_written_back(simulator: Simulator, operator: Ope
     assert isinstance(up(cloud, ORDER, "s0002", wanted(operator), silent), Ready)
     images = {name: server["image"]["id"] for name, server in _servers(simulator).items()}
     assert images == dict.fromkeys(images, world.IMAGE_ID)
-    suspend(cloud, ORDER, shelve=False, deadline=20, progress=silent, student=ADA)
-    restore(cloud, ORDER, ADA, made, deadline=20, progress=silent)
+    suspend(cloud, ORDER, shelve=False, deadline=DEADLINE, progress=silent, student=ADA)
+    restore(cloud, ORDER, ADA, made, deadline=DEADLINE, progress=silent)
     now = {name: server["image"]["id"] for name, server in _servers(simulator).items()}
     assert now == {**images, "demo-26J-s0000": made.id}
     assert states(simulator)[ADA] == "ACTIVE"
@@ -121,7 +122,7 @@ def test_a_snapshot_is_kept_and_written_back(simulator: Simulator, operator: Ope
     with pytest.raises(CloudError, match="not done after 0 s"):
         save(cloud, ORDER, ADA, "slow", deadline=0.001, progress=silent)
     with pytest.raises(InvalidInputError, match="names no snapshot"):
-        save(cloud, ORDER, ADA, "a/b", deadline=20, progress=silent)
+        save(cloud, ORDER, ADA, "a/b", deadline=DEADLINE, progress=silent)
     assert world.IMAGE_ID in simulator.cloud.images
 
 
@@ -143,7 +144,7 @@ def test_the_first_cause_is_found_on_the_cloud(simulator: Simulator, operator: O
     assert _first_cause(operator, ADA) == "unknown"
     cloud.thing_of("demo-26J-s0000", "servers")["console"] = "Out of memory: Killed process 8 (python3)\n"
     assert _first_cause(operator, ADA) == "out of memory"
-    suspend(operator.connect(), ORDER, shelve=False, deadline=20, progress=Silent(), student=ADA)
+    suspend(operator.connect(), ORDER, shelve=False, deadline=DEADLINE, progress=Silent(), student=ADA)
     assert _first_cause(operator, ADA) == "asleep"
     cloud.delete_server("demo-26J-s0001")
     assert _first_cause(operator, BOB) == "server gone"
