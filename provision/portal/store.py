@@ -4,6 +4,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from provision.errors import InvalidInputError, PreflightError
 from provision.portal.person import Person
 from provision.workflows import wishes
 
+LOCK = 0x70726F76  # PostgreSQL's advisory lock under which tables are made
 THREADS = 40  # of Starlette; each may need a connection
 
 METADATA = MetaData()
@@ -105,10 +108,7 @@ def open_store(url: str, cohort: str) -> Engine:
             _sqlite(url) if url.startswith("sqlite:") else create_engine(url, pool_size=THREADS, pool_pre_ping=True)
         )
         _make_tables(engine)
-        with engine.begin() as connection:
-            known = connection.execute(select(ABOUT.c.cohort)).scalar()
-            if known is None:
-                connection.execute(insert(ABOUT).values(cohort=cohort))
+        known = _owner(engine, cohort)
     except (ArgumentError, ModuleNotFoundError) as exc:
         raise InvalidInputError(
             f"The database's address cannot be used: {type(exc).__name__}.",
@@ -118,25 +118,30 @@ def open_store(url: str, cohort: str) -> Engine:
         raise PreflightError(
             f"The database does not answer: {exc.orig}", hint="Is it up, and its address right?"
         ) from exc
-    if known not in (None, cohort):
+    if known != cohort:
         raise PreflightError(f"The database is the portal's of {known}, not of {cohort}.", hint="Name another one.")
     return engine
 
 
 def _make_tables(engine: Engine) -> None:
-    """All tables. Two portals may begin at once: what the other made meanwhile is there at the second look."""
-    for last in (False, True):
-        try:
-            METADATA.create_all(engine)
-            wishes.METADATA.create_all(engine)
-        except (IntegrityError, OperationalError):
-            if last:
-                raise
-        except Exception as exc:
-            if last or "already exists" not in str(exc):
-                raise
-        else:
-            return
+    """All tables. Two portals may begin at once: on PostgreSQL a lock orders them, SQLite does one after the other."""
+    tables = (*METADATA.sorted_tables, *wishes.METADATA.sorted_tables)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # where IF NOT EXISTS alone is a race, too
+            connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
+        for table in tables:
+            connection.execute(CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _owner(engine: Engine, cohort: str) -> str:
+    """The cohort whose database it is: ours, if it was nobody's."""
+    with suppress(IntegrityError), engine.begin() as connection:  # another portal may write it at the same time
+        if connection.execute(select(ABOUT.c.cohort)).scalar() is None:
+            connection.execute(insert(ABOUT).values(cohort=cohort))
+    with engine.connect() as connection:
+        return str(connection.execute(select(ABOUT.c.cohort)).scalar())
 
 
 def _sqlite(url: str) -> Engine:
