@@ -8,6 +8,7 @@ import click
 
 from provision.cli.cohort_care import CARE
 from provision.cli.cohort_file import FILES
+from provision.cli.cohort_handouts import handouts
 from provision.cli.cohort_preflight import preflight
 from provision.cli.options import cohort_cloud_option, handout_option
 from provision.cli.options import flavor_option as _flavor
@@ -29,7 +30,7 @@ def cohort() -> None:
     """Launch a class from its cohort.toml, watch it, take it down."""
 
 
-for command in (*FILES, preflight, *CARE):
+for command in (*FILES, preflight, handouts, *CARE):
     cohort.add_command(command)
 
 
@@ -119,6 +120,7 @@ def launch_command(
     from provision.cloud.connection import connect
     from provision.workflows.cohort import launch
     from provision.workflows.handouts import handout_file
+    from provision.workflows.letters import letters_folder
     from provision.workflows.orders import read_cohort, read_order
 
     file = read_cohort(cohort, folder)
@@ -133,7 +135,7 @@ def launch_command(
         deadline=deadline,
         progress=make_progress(form),
     )
-    click.echo(f"Passwords and keys: {handout_file(file.folder)}", err=True)
+    click.echo(f"Passwords and keys: {handout_file(file.folder)}, letters: {letters_folder(file.folder)}", err=True)
     print_outcomes(outcomes, output)
 
 

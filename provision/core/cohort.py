@@ -139,6 +139,22 @@ class Pool(_Table):
     ] = 0
 
 
+class Handouts(_Table):
+    """What each student is given to read once the machine is ready."""
+
+    template: Annotated[
+        Text,
+        Field(
+            title="Template",
+            description='"text" and "html" come with the package; otherwise a Jinja2 template, its path from this file:'
+            " .html is HTML, anything else plain text",
+        ),
+    ] = "text"
+    help: Annotated[Text, Field(title="Help", description="How a student gets help, in words that end the letter")] = (
+        "ask who gave you this letter."
+    )
+
+
 class Columns(_Table):
     """What the registry calls the roster's columns. With this table, all other columns of the roster are ignored."""
 
@@ -167,4 +183,5 @@ class Cohort(_Table):
     network: Annotated[Network, Field(title="Network")] = Network()
     access: Annotated[Access, Field(title="Access")] = Access()
     pool: Annotated[Pool, Field(title="Pool")] = Pool()
+    handouts: Annotated[Handouts, Field(title="Handouts")] = Handouts()
     columns: Annotated[Columns | None, Field(title="Columns of the roster")] = None

@@ -17,6 +17,7 @@ from provision.progress import Progress
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import save_urls
 from provision.workflows.launch import PROVERS
+from provision.workflows.letters import write_letters
 from provision.workflows.machine import prove, reach_of
 from provision.workflows.observing import observe_standing
 from provision.workflows.orders import Order
@@ -97,6 +98,7 @@ def prove_all(
             if outcome := next_result(results):
                 outcomes[outcome.student] = outcome
     save_urls(folder, {name: outcome.url for name, outcome in outcomes.items() if isinstance(outcome, Ready)})
+    write_letters(folder, order)
     return outcomes
 
 

@@ -35,6 +35,8 @@ size = 20
 [columns]
 id = "Student PI"
 name = "First name + Family name"
+[handouts]
+template = "html"
 """
 
 
@@ -51,6 +53,7 @@ def test_all_that_can_be_said() -> None:
     assert (said.cloud.name, said.machine.flavor, said.machine.image) == ("campus", "m1.small", "tm351-26J:3")
     assert (said.network.external_network, said.network.shape, said.network.floating_ip) == ("public", "shared", False)
     assert (said.access.web, said.access.ssh, said.pool.size) == ("192.0.2.0/24", "198.51.100.7/32", 20)
+    assert (said.handouts.template, said.handouts.help) == ("html", "ask who gave you this letter.")
     assert said.columns is not None
     assert (said.columns.id, said.columns.email) == ("Student PI", "email")
 
