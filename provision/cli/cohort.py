@@ -10,6 +10,7 @@ from provision.cli.cohort_care import CARE
 from provision.cli.cohort_file import FILES
 from provision.cli.cohort_handouts import handouts
 from provision.cli.cohort_preflight import preflight
+from provision.cli.cohort_rebuild import rebuild
 from provision.cli.options import cohort_cloud_option, handout_option
 from provision.cli.options import flavor_option as _flavor
 from provision.cli.options import image_option as _image
@@ -30,7 +31,7 @@ def cohort() -> None:
     """Launch a class from its cohort.toml, watch it, take it down."""
 
 
-for command in (*FILES, preflight, handouts, *CARE):
+for command in (*FILES, preflight, handouts, rebuild, *CARE):
     cohort.add_command(command)
 
 

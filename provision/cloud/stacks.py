@@ -126,6 +126,15 @@ def update_stack(connection: "Connection", stack: Stack, broken: str = "") -> No
         raise_from_response(connection.orchestration.patch(_path(stack), json=body))
 
 
+def change_stack(connection: "Connection", stack: Stack, parameters: Mapping[str, str]) -> None:
+    """Have Heat give a stack other values of these parameters. All else, secrets among it, stays as Heat has it."""
+    from openstack.exceptions import raise_from_response
+
+    body = {"parameters": dict(parameters), "timeout_mins": TIMEOUT_MINUTES, "disable_rollback": True}
+    with translated(f"Changing stack {stack.name}"):
+        raise_from_response(connection.orchestration.patch(_path(stack), json=body))
+
+
 def stack_resources(connection: "Connection", stack: Stack) -> dict[str, str]:
     """How each resource of a stack stands, by its name in the template."""
     return {each["resource_name"]: each["resource_status"] for each in _resources(connection, stack)}

@@ -74,7 +74,7 @@ def read_cohort(name: str, folder: Path | None = None) -> CohortFile:
 
 
 def read_order(file: CohortFile, roster: Path | None = None, template: Path | None = None) -> Order:
-    """What is ordered for the students of the file's roster, or of `roster`; their letters by `template`, if one is given.
+    """What is ordered for the students of the file's roster, or of `roster`; letters are of `template`, if it is given.
 
     Raises InvalidInputError with the problems of course, roster and the letter's template.
     """

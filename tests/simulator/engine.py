@@ -27,7 +27,17 @@ def begin_update(cloud: Cloud, stack: Stack) -> None:
     for name, thing in list(stack.made.items()):
         if thing["kind"] in cloud.things and thing["id"] not in cloud.things[thing["kind"]]:
             del stack.made[name]
+    _rebuild(cloud, stack)
     _make_all(cloud, stack, "UPDATE")
+
+
+def _rebuild(cloud: Cloud, stack: Stack) -> None:
+    """Servers whose image is another now get its disk: Heat's image_update_policy is REBUILD."""
+    for part in stack.parts:
+        server = cloud.things["servers"].get(stack.made.get(".".join(part.path), {}).get("id", ""))
+        wanted = resolve(part.properties.get("image"), cloud.scope(stack)) if server else None
+        if server and wanted != server["image"]["id"]:
+            server |= {"image": {"id": wanted}, "status": "BUILD", "serves": inf, "disks": server.get("disks", 1) + 1}
 
 
 def begin_delete(cloud: Cloud, stack: Stack) -> None:
@@ -63,14 +73,19 @@ def _make_all(cloud: Cloud, stack: Stack, action: str) -> None:
     stack.turn += 1
     build = cloud.setup.build
     for part in stack.parts:
-        if ".".join(part.path) in stack.made or not holds(part.condition, cloud.scope(stack)):
+        rebuilt = action == "UPDATE" and part.kind == "OS::Nova::Server" and _is_building(cloud, stack, part)
+        if (".".join(part.path) in stack.made and not rebuilt) or not holds(part.condition, cloud.scope(stack)):
             continue
         fate = cloud.fate(stack, part.kind, action)
         if fate and fate.reason is None:
             _note(cloud, stack, part, f"{action}_IN_PROGRESS", "state changed")
             return
         try:
-            _make(cloud, stack, part, fate)
+            if not rebuilt:
+                _make(cloud, stack, part, fate)
+            elif fate:
+                cloud.things["servers"][stack.made[".".join(part.path)]["id"]]["status"] = "ERROR"
+                raise RefusedError(fate.reason)
         except RefusedError as exc:
             reason = str(exc).format(resource=part.name)
             _note(cloud, stack, part, f"{action}_FAILED", reason)
@@ -78,6 +93,11 @@ def _make_all(cloud: Cloud, stack: Stack, action: str) -> None:
             return
         _note(cloud, stack, part, f"{action}_COMPLETE", "state changed")
     _soon(cloud, stack, build.create, partial(_complete, cloud, stack, action))
+
+
+def _is_building(cloud: Cloud, stack: Stack, part: Part) -> bool:
+    made = stack.made.get(".".join(part.path), {})
+    return bool(cloud.things["servers"].get(made.get("id", ""), {}).get("status") == "BUILD")
 
 
 def _make(cloud: Cloud, stack: Stack, part: Part, fate: Fate | None) -> None:
