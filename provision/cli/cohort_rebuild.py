@@ -79,7 +79,7 @@ def _rows(moves: tuple[Move | Stay, ...], size: int) -> list[dict[str, object]]:
 
 def _carry(folder: Path) -> "Carry":
     """Work goes by the machines' caretaker, whose key is beside the handouts."""
-    from provision.guests.caretaker import backup, door_to, restore  # type: ignore[import-not-found, unused-ignore]
+    from provision.guests.caretaker import backup, door_to, restore  # type: ignore[import-untyped, unused-ignore]
     from provision.workflows.rebuild import Carry
 
     key = (folder / "caretaker").absolute()

@@ -159,7 +159,7 @@ def _move(job: _Job, wave: Sequence[Move], name: str, check: Callable[[], None])
         stages=job.terms.stages,
         clock=job.terms.clock,
     )
-    job.outcomes |= {who: _kept(job, how) if isinstance(how, Failed) else how for who, how in proved.items()}
+    job.outcomes.update({who: _kept(job, how) if isinstance(how, Failed) else how for who, how in proved.items()})
     check()
     ready = [who for who, outcome in proved.items() if isinstance(outcome, Ready)]
     _each(job, f"{name}: giving their work back", ready, lambda who: _return(job, stacks[who]))
@@ -203,10 +203,10 @@ def _each(job: _Job, words: str, students: Collection[str], do: Callable[[str], 
     """Do it for each, several at once; those for whom it worked. How it failed for the others is noted."""
     results: Results[tuple[str, Failed | None]] = SimpleQueue()
     crew = Crew(CREW, results, job.terms.clock)
-    for student in students:
-        crew.begin(partial(lambda who: (who, do(who)), student))
     done: list[str] = []
     with job.progress.phase(words) as phase:
+        for student in students:
+            crew.begin(partial(lambda who: (who, do(who)), student))
         for count in range(len(students)):
             phase.update(count, len(students), "machines")
             answer = next_result(results, clock=job.terms.clock)
@@ -237,7 +237,7 @@ def _await_stacks(job: _Job, moves: Sequence[Move], name: str) -> dict[str, Stac
             late = clock.now() - began > job.terms.deadline
             ended = {each.student: _settled(job, each, shown.get(each.stack.id), late=late) for each in open_}
             done |= {who: how for who, how in ended.items() if isinstance(how, Stack)}
-            job.outcomes |= {who: how for who, how in ended.items() if isinstance(how, Failed)}
+            job.outcomes.update({who: how for who, how in ended.items() if isinstance(how, Failed)})
             open_ = [each for each in open_ if ended[each.student] is None]
     return done
 

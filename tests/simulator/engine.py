@@ -25,6 +25,8 @@ def begin_update(cloud: Cloud, stack: Stack) -> None:
     """Make what is missing or failed."""
     stack.becomes("UPDATE_IN_PROGRESS", "Stack UPDATE started")
     for name, thing in list(stack.made.items()):
+        if cloud.things["servers"].get(thing["id"], {}).get("status") == "ERROR" and "FAILED" in stack.states[name][0]:
+            cloud.delete_server_by_id(thing["id"])  # Heat replaces a server that failed and is in ERROR
         if thing["kind"] in cloud.things and thing["id"] not in cloud.things[thing["kind"]]:
             del stack.made[name]
     _rebuild(cloud, stack)
