@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from threading import RLock
 
 from provision.core.plan import Stack
 from provision.core.roster import Student
@@ -33,6 +34,7 @@ class Handout:
     scheme: str
 
 
+ALONE = RLock()  # held by who reads the handouts in order to write them: launches go on side by side in one process
 COLUMNS = tuple(column.name for column in fields(Handout))
 
 
@@ -70,19 +72,20 @@ def ensure_handouts(folder: Path, students: Iterable[Student], user: str, scheme
 
     Returns the handouts of all.
     """
-    prepare_folder(folder)
-    keys = folder / "keys"
-    handouts = read_handouts(folder)
-    for student in students:
-        if not (keys / student.id).is_file() or not public_key_file(folder, student.id).is_file():
-            pair = new_key_pair(student.id)
-            write_private(public_key_file(folder, student.id), pair.public + "\n")
-            write_private(keys / student.id, pair.private)
-        before = handouts.get(student.id)
-        password = before.password if before else new_password()
-        handouts[student.id] = Handout(student.id, student.name, "", user, password, f"keys/{student.id}", scheme)
-    write_handouts(folder, handouts)
-    return handouts
+    with ALONE:
+        prepare_folder(folder)
+        keys = folder / "keys"
+        handouts = read_handouts(folder)
+        for student in students:
+            if not (keys / student.id).is_file() or not public_key_file(folder, student.id).is_file():
+                pair = new_key_pair(student.id)
+                write_private(public_key_file(folder, student.id), pair.public + "\n")
+                write_private(keys / student.id, pair.private)
+            before = handouts.get(student.id)
+            password = before.password if before else new_password()
+            handouts[student.id] = Handout(student.id, student.name, "", user, password, f"keys/{student.id}", scheme)
+        write_handouts(folder, handouts)
+        return handouts
 
 
 def prepare_folder(folder: Path) -> None:
@@ -94,10 +97,11 @@ def prepare_folder(folder: Path) -> None:
 
 def save_urls(folder: Path, urls: Mapping[str, str]) -> None:
     """Write the proved URLs, by student, into the handouts."""
-    handouts = read_handouts(folder)
-    changed = {student: replace(handouts[student], url=url) for student, url in urls.items() if student in handouts}
-    if any(handouts[student] != handout for student, handout in changed.items()):
-        write_handouts(folder, {**handouts, **changed})
+    with ALONE:
+        handouts = read_handouts(folder)
+        changed = {student: replace(handouts[student], url=url) for student, url in urls.items() if student in handouts}
+        if any(handouts[student] != handout for student, handout in changed.items()):
+            write_handouts(folder, {**handouts, **changed})
 
 
 def public_key_file(folder: Path, student: str) -> Path:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from provision.core.letters import Letter, Reader, check_letter, render
 from provision.paths import data_path, write_private
 from provision.workflows.courses import read_text
-from provision.workflows.handouts import Handout, read_handouts
+from provision.workflows.handouts import ALONE, Handout, read_handouts
 
 if TYPE_CHECKING:
     from provision.core.cohort import Cohort
@@ -38,21 +38,22 @@ def write_letters(folder: Path, order: "Order") -> int:
     """A letter for each student whose URL was proved, and for nobody else; how many they are."""
     if order.letter is None:
         return 0
-    place = letters_folder(folder)
-    form = FORMS[not order.letter.html]
-    letters = {
-        f"{each.id}{form}": render(order.letter, _reader(order, each))
-        for each in read_handouts(folder).values()
-        if each.url
-    }
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name, text in letters.items():
-        if not _holds(place / name, text):
-            write_private(place / name, text)
-    for old in place.iterdir():
-        if old.suffix in FORMS and old.name not in letters:  # an address that is no more
-            old.unlink()
-    return len(letters)
+    with ALONE:
+        place = letters_folder(folder)
+        form = FORMS[not order.letter.html]
+        letters = {
+            f"{each.id}{form}": render(order.letter, _reader(order, each))
+            for each in read_handouts(folder).values()
+            if each.url
+        }
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, text in letters.items():
+            if not _holds(place / name, text):
+                write_private(place / name, text)
+        for old in place.iterdir():
+            if old.suffix in FORMS and old.name not in letters:  # an address that is no more
+                old.unlink()
+        return len(letters)
 
 
 def letters_folder(folder: Path) -> Path:

@@ -13,6 +13,7 @@ from provision.core.naming import cohort_name
 from provision.core.privacy import Labels
 from provision.core.roster import Student, parse_roster
 from provision.core.shape import PRIVATE, Shape, check_shape
+from provision.core.tenancy import Tenancy
 from provision.errors import InvalidInputError, NotFoundError
 from provision.workflows.courses import read_course, read_text
 from provision.workflows.labels import read_labels
@@ -28,7 +29,7 @@ U = TypeVar("U")
 class Order:
     """A course's presentation for these students: all that a launch is told. `labels` is what the cloud calls them.
 
-    `letter` is what each student is given to read, if anything.
+    `letter` is what each student is given to read, if anything. `tenancy` is there where each has a project.
     """
 
     course: Course
@@ -38,6 +39,7 @@ class Order:
     shape: Shape = PRIVATE
     labels: Labels = field(default_factory=Labels)
     letter: Letter | None = None
+    tenancy: Tenancy | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,13 @@ def read_order(file: CohortFile, roster: Path | None = None, template: Path | No
     labels = read_labels(said.cohort.privacy, file.folder, [student.id for student in students])
     shape = Shape(said.network.shape, said.network.floating_ip, said.access.web, said.access.ssh)
     check_shape(shape)
-    return Order(course, file.cohort, said.cohort.presentation, students, shape, labels, letter)
+    return Order(course, file.cohort, said.cohort.presentation, students, shape, labels, letter, _tenancy(said))
+
+
+def _tenancy(said: Cohort) -> Tenancy | None:
+    if said.cloud.tenancy == "one project":
+        return None
+    return Tenancy(said.projects.users, said.projects.roles, said.projects.domain)
 
 
 def read_roster(place: Path, columns: Columns | None = None) -> tuple[Student, ...]:
