@@ -30,8 +30,6 @@ def _conflicts(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             yield ("network", "shape"), '"shared" is for one project: with a project per student each has a network'
         if cohort.get("privacy") and _table(data, "projects").get("users") != "none":
             yield ("cohort", "privacy"), 'students who are users of the cloud are known to it: write users = "none"'
-    elif "projects" in data:
-        yield ("projects",), 'is for tenancy = "project per student" alone'
 
 
 def _table(data: dict[str, Any], name: str) -> dict[str, Any]:
