@@ -53,7 +53,7 @@ def operator_roles(roles: Iterable[str]) -> tuple[str, ...]:
 def missing(
     students: Mapping[str, str],
     projects: Iterable[Project],
-    known: Iterable[str] | None,
+    known: Iterable[str],
     tenancy: Tenancy,
     *,
     may: bool,
@@ -62,7 +62,7 @@ def missing(
 
     `may`: whether the operator is allowed to make it.
     """
-    there, users = {project.label for project in projects}, set(known or ())
+    there, users = {project.label for project in projects}, set(known)
     for student, label in students.items():
         lacks = [] if label in there else ["its project"]
         lacks += ["its user"] if tenancy.users == "create" and student not in users else []

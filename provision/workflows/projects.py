@@ -33,6 +33,7 @@ from provision.core.roster import Student
 from provision.core.tenancy import Project, Tenancy, allowance, missing, operator_roles
 from provision.errors import AuthenticationError, CloudError, NotFoundError, ProvisionError
 from provision.guests.credentials import new_password
+from provision.guests.probes import Stage
 from provision.paths import write_private
 from provision.progress import Progress
 from provision.workflows.cohort import delete, launch
@@ -75,7 +76,7 @@ def launch_projects(
     deadline: float,
     progress: Progress,
     clock: Clock = REAL,
-    **more: object,
+    stages: tuple[Stage, ...] | None = None,
 ) -> tuple[Outcome, ...]:
     """A project for each student of the order, with the machine in it; as `launch`, which does the rest."""
     with hold(connection, order.cohort, "launch", clock, progress) as check:
@@ -92,24 +93,23 @@ def launch_projects(
                 if why := _ensure(making, student):
                     failed[student.id] = why
         homes = [each for each in find_homes(connection, order) if each.order.students and each.student not in failed]
-        how = {"image": ground.image.id, "flavor": ground.flavor.id, "network": ground.network_id, "folder": folder}
-        done = in_each(
-            connection,
-            homes,
-            lambda inside, part, quiet: launch(
+
+        def launch_one(inside: "Connection", part: Order, quiet: Progress) -> Iterable[Outcome]:
+            return launch(
                 inside,
                 part,
+                image=ground.image.id,
+                flavor=ground.flavor.id,
+                network=ground.network_id,
+                folder=folder,
                 deadline=deadline,
                 progress=quiet,
+                stages=stages,
                 clock=clock,
-                **how,
-                **more,  # type: ignore[arg-type]
-            ),
-            lambda why: why,
-            words="Launching and proving machines",
-            progress=progress,
-            clock=clock,
-        )
+            )
+
+        words = "Launching and proving machines"
+        done = in_each(connection, homes, launch_one, lambda why: why, words=words, progress=progress, clock=clock)
     outcomes = {each.student: each for each in done} | failed
     return tuple(outcomes[student.id] for student in order.students)
 
@@ -153,7 +153,7 @@ def _accounts(order: Order, folder: Path) -> dict[str, str]:
 
 
 def _ensure(making: _Making, student: Student) -> Failed | None:
-    """All that a student's project needs. Each step looks or can be done twice, so that a run that was killed goes on."""
+    """All that a student's project needs. Each step can be done twice, so that a run that was killed goes on."""
     label = making.order.labels.label(student.id)
     tags = cohort_tag(making.order.cohort), student_tag(label)
     try:

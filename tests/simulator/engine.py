@@ -104,6 +104,7 @@ def _is_building(cloud: Cloud, stack: Stack, part: Part) -> bool:
 
 def _make(cloud: Cloud, stack: Stack, part: Part, fate: Fate | None) -> None:
     kind, make = _MAKERS.get(part.kind, ("", _nothing))
+    cloud.acting = stack.project
     outer = cloud.scope(stack)
     given = resolve(part.given, outer)
     scope = replace(outer, parameters={**outer.parameters, **given})
@@ -284,8 +285,8 @@ def _server(cloud: Cloud, stack: Stack, properties: Mapping[str, Any]) -> Thing:
                 f"Forbidden: resources.{{resource}}: Quota exceeded for {word}: Requested {more}, but already used "
                 f"{cloud.used[name]} of {cloud.limit(name)} {word} (HTTP 403) (Request-ID: req-0)"
             )
-    cloud.used["vCPUs"] += flavor["vcpus"]
-    cloud.used["RAM (MiB)"] += flavor["ram"]
+    cloud.use(stack.project, "vCPUs", flavor["vcpus"])
+    cloud.use(stack.project, "RAM (MiB)", flavor["ram"])
     about = {"name": properties.get("name") or stack.name, "status": "BUILD", "flavor": flavor, "stack": stack.name}
     image = {"id": properties.get("image")}
     return {"id": cloud.add("servers", {**about, "metadata": properties.get("metadata") or {}, "image": image})}

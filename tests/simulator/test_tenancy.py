@@ -172,6 +172,5 @@ def test_a_project_takes_one_machine_and_no_more(cloud: Simulator, operator: Ope
     (used,) = cloud.cloud.theirs.values()
     assert {name: limits[name] - used[name] for name in limits} == {
         **dict.fromkeys(limits, 0), "networks": 1, "subnets": 1, "ports": 1,
-        "security groups": 1, "security group rules": 4,
     }  # fmt: skip
     assert PROJECT not in cloud.cloud.limits
