@@ -129,7 +129,8 @@ def _add(cloud: Cloud, request: Request, kind: str) -> Answer:
         return refusal("neutron", 409, f"Quota exceeded for resources: ['{singular}'].", "OverQuota")
     if kind == "subnets" and _subnets(cloud, wanted["network_id"]):
         return refusal("neutron", 400, f"The requested subnet with cidr {wanted['cidr']} overlaps another.", "Invalid")
-    taken = {address for port in cloud.things["ports"].values() for address in _fixed(port)}
+    others = [port for port in cloud.things["ports"].values() if port.get("network_id") == wanted.get("network_id")]
+    taken = {address for port in others for address in _fixed(port)}
     for address in _fixed(wanted):
         if kind == "ports" and address in taken:
             words = f"IP address {address[1]} already allocated in subnet {address[0]}"

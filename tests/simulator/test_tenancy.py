@@ -169,7 +169,8 @@ def test_a_project_takes_one_machine_and_no_more(cloud: Simulator, operator: Ope
     cloud.meet(replace(OPERATOR, build=Build(1, 1, 1)))
     launch(operator, order(students=1))
     (limits,) = cloud.cloud.limits.values()
-    (used,) = cloud.cloud.theirs.values()
+    (project,) = cloud.cloud.projects
+    used = cloud.cloud.theirs[project]
     assert {name: limits[name] - used[name] for name in limits} == {
         **dict.fromkeys(limits, 0), "networks": 1, "subnets": 1, "ports": 1,
     }  # fmt: skip
