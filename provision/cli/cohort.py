@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,11 @@ from provision.cli.progress import make_progress, progress_option
 from provision.core.naming import STUDENT_ID
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Wait
 from provision.errors import InvalidInputError
+from provision.progress import Silent
+
+if TYPE_CHECKING:
+    from provision.cloud.connection import Connection
+    from provision.workflows.orders import CohortFile
 
 PROVE_AGAIN = 60.0  # seconds that a machine which once was ready gets to prove it anew
 
@@ -68,11 +73,12 @@ def plan_command(
     from provision.core.flavors import describe
     from provision.workflows.cohort import plan
     from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.projects import plan_projects
 
     file = read_cohort(cohort, folder)
     order, said = read_order(file, roster), file.said
     connection = connect(cloud or said.cloud.name)
-    made = plan(
+    made = (plan if order.tenancy is None else plan_projects)(
         connection,
         order,
         image=image or said.machine.image,
@@ -123,10 +129,11 @@ def launch_command(
     from provision.workflows.handouts import handout_file
     from provision.workflows.letters import letters_folder
     from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.projects import launch_projects
 
     file = read_cohort(cohort, folder)
     order, said = read_order(file, roster), file.said
-    outcomes = launch(
+    outcomes = (launch if order.tenancy is None else launch_projects)(
         connect(cloud or said.cloud.name),
         order,
         image=image or said.machine.image,
@@ -145,12 +152,20 @@ def launch_command(
 def status_command(cohort: str, cloud: str | None, folder: Path | None, output: str) -> None:
     """Show how every student's machine stands, proved anew."""
     from provision.cloud.connection import connect
-    from provision.workflows.cohort import status
+    from provision.workflows.cohort import Standing, status
     from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.tenancy import across
 
     file = read_cohort(cohort, folder)
     order = read_order(file)
-    standings = status(connect(cloud or file.said.cloud.name), order, folder=file.folder, deadline=PROVE_AGAIN)
+    standings = across(
+        connect(cloud or file.said.cloud.name),
+        order,
+        lambda inside, part, _: status(inside, part, folder=file.folder, deadline=PROVE_AGAIN),
+        lambda why: Standing(why.student, Create(why.student), why),
+        words="Looking into students' projects",
+        progress=Silent(),
+    )
     rows = [
         {
             **_action_row(standing.action),
@@ -195,6 +210,9 @@ def delete_command(
         check_ended(file, date.today())
     name, labels = file.cohort, labels_if_any(file.said.cohort.privacy, file.folder)
     connection = connect(cloud or file.said.cloud.name)
+    if file.said.cloud.tenancy == "project per student":
+        _delete_projects(connection, file, yes=yes, deadline=deadline, form=form)
+        return
     stacks = sorted(find_cohort(connection, name), key=lambda stack: stack.name)
     click.echo(f"These machines are deleted, with their disks, networks and addresses ({len(stacks)}):", err=True)
     for stack in stacks:
@@ -205,6 +223,26 @@ def delete_command(
         ask_for_name(name)
     count = delete(connection, name, deadline=deadline, progress=make_progress(form))
     click.echo(f"{count} deleted. Nothing of {name} is left on the cloud; its handouts are kept.")
+
+
+def _delete_projects(connection: "Connection", file: "CohortFile", *, yes: bool, deadline: float, form: str) -> None:
+    from provision.workflows.orders import read_order
+    from provision.workflows.projects import delete_projects, shared_images
+    from provision.workflows.tenancy import find_homes
+
+    order = read_order(file)
+    homes = find_homes(connection, order)
+    click.echo(f"These projects are deleted, with the machines in them ({len(homes)}):", err=True)
+    for home in homes:
+        click.echo(f"  {home.project.name}  of {home.student}", err=True)
+    if not yes:
+        ask_for_name(file.cohort)
+    images = shared_images(connection, order)
+    count = delete_projects(connection, order, images, deadline=deadline, progress=make_progress(form))
+    click.echo(
+        f"{count} machines and {len(homes)} projects deleted. Nothing of {file.cohort} is left on the cloud; its handouts"
+        " are kept."
+    )
 
 
 def ask_for_name(cohort: str) -> None:

@@ -23,10 +23,14 @@ def ssh(cohort: str, student: str, command: tuple[str, ...], cloud: str | None, 
     from provision.process import become
     from provision.workflows.labels import read_labels
     from provision.workflows.machine import find_machine
-    from provision.workflows.orders import read_cohort
+    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.tenancy import home_of
 
     file = read_cohort(cohort, folder)
     labels = read_labels(file.said.cohort.privacy, file.folder, [student])
-    access = find_machine(connect(cloud or file.said.cloud.name), file.cohort, student, file.folder, labels)
+    connection = connect(cloud or file.said.cloud.name)
+    if file.said.cloud.tenancy == "project per student":
+        connection = home_of(connection, read_order(file), student)
+    access = find_machine(connection, file.cohort, student, file.folder, labels)
     # Becoming ssh, rather than starting it, leaves the terminal, the signals and the exit code to it.
     become(ssh_command(access, *command))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.clock import REAL, Clock
+from provision.cloud.builds import observe_builds
 from provision.cloud.identity import whoami
 from provision.cloud.images import accept_image, add_member, change_image, remove_member
 from provision.cloud.projects import (
@@ -29,14 +30,16 @@ from provision.core.findings import Finding
 from provision.core.images import Image
 from provision.core.naming import cohort_tag, stack_name, student_tag
 from provision.core.outcome import Failed, Outcome
+from provision.core.places import Layout
+from provision.core.plan import Action, Create
 from provision.core.roster import Student
 from provision.core.tenancy import Project, Tenancy, allowance, missing, operator_roles
 from provision.errors import AuthenticationError, CloudError, NotFoundError, ProvisionError
 from provision.guests.credentials import new_password
 from provision.guests.probes import Stage
 from provision.paths import write_private
-from provision.progress import Progress
-from provision.workflows.cohort import delete, launch
+from provision.progress import Progress, Silent
+from provision.workflows.cohort import Plan, delete, find_actions, launch
 from provision.workflows.handouts import ensure_handouts, prepare_folder, read_handouts
 from provision.workflows.labels import keep_key
 from provision.workflows.locking import hold
@@ -190,6 +193,30 @@ def _share(connection: "Connection", image: Image, project: Project) -> None:
     if image.visibility in ("private", "shared"):
         add_member(connection, image.id, project.id, f"Sharing {image.name} with project {project.name}")
         accept_image(enter(connection, project), image.id, f"Accepting {image.name} in project {project.name}")
+
+
+def plan_projects(
+    connection: "Connection", order: Order, *, image: str | None, flavor: str | None, network: str | None
+) -> Plan:
+    """As `plan`: who has no project yet gets one, and a machine."""
+    ground = check_ground(connection, Wish(order.course, order.presentation, image, flavor, network))
+
+    def look(inside: "Connection", part: Order, _quiet: Progress) -> Iterable[Action | Failed]:
+        return find_actions(inside, part)[0]
+
+    homes = find_homes(connection, order)
+    words = "Looking into students' projects"
+    found = in_each(connection, homes, look, lambda why: why, words=words, progress=Silent()) if homes else []
+    if lost := [f"  {each.student}: {each.reason}" for each in found if isinstance(each, Failed)]:
+        raise CloudError("\n".join(["Some projects cannot be looked into:", *lost]), hint="A launch mends roles.")
+    actions = {each.student: each for each in found if not isinstance(each, Failed)}
+    wanted = [actions.pop(student.id, Create(student.id)) for student in order.students]
+    return Plan(ground, (*wanted, *actions.values()), Layout((), {}))
+
+
+def shared_images(connection: "Connection", order: Order) -> tuple[str, ...]:
+    """The images that students' projects may have been given: all builds of the course."""
+    return tuple(build.id for build in observe_builds(connection, order.course.name))
 
 
 def missing_projects(connection: "Connection", order: Order) -> tuple[Finding, ...]:

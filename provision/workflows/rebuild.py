@@ -17,7 +17,7 @@ from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack, plan_cohort
 from provision.core.servers import Server
 from provision.core.waves import Move, Stay, halts, plan_moves, waves
-from provision.errors import AuthenticationError, CloudError, PreflightError, ProvisionError
+from provision.errors import AuthenticationError, CloudError, InvalidInputError, PreflightError, ProvisionError
 from provision.guests.access import Access
 from provision.guests.probes import Stage
 from provision.guests.ssh import forget_host
@@ -90,6 +90,11 @@ def find_moves(connection: "Connection", order: Order, image: str | None, folder
 
     Raises PreflightError, with all of them, if machines are too small for it.
     """
+    if order.tenancy is not None:
+        raise InvalidInputError(
+            "Machines in projects of their students cannot be rebuilt yet.",
+            hint='Rebuild works with tenancy = "one project". Until then: delete the cohort and launch it anew.',
+        )
     wanted = wished_image(connection, Wish(order.course, order.presentation, image))
     stacks = observe_standing(connection, order)
     found = observe_servers(connection, cohort_tag(order.cohort))

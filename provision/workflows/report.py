@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from provision.core.outcome import Failed
 from provision.core.plan import Stack
 from provision.core.usage import Usage, next_needs, usage
+from provision.errors import CloudError, NotFoundError
+from provision.progress import Silent
 from provision.workflows.observing import observe_all
 from provision.workflows.orders import CohortFile, Order
+from provision.workflows.tenancy import across
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -28,6 +32,26 @@ def report(connection: "Connection", file: CohortFile, order: Order, now: dateti
     count = len(order.students) if students is None else students
     needed = next_needs(count, parts.servers, order.shape, (said.start, said.end))
     return Report(usage(sorted(stacks, key=_student), parts, now) + usage(shared, parts, now), needed)
+
+
+def report_all(connection: "Connection", file: CohortFile, order: Order, now: datetime, students: int | None) -> Report:
+    """The same of all projects, where each student has one. Raises CloudError if one cannot be asked."""
+    count = len(order.students) if students is None else students
+    made = across(
+        connection,
+        order,
+        lambda inside, part, _: [report(inside, file, part, now, count)],
+        _lost,
+        words="Asking students' projects",
+        progress=Silent(),
+    )
+    if not made:
+        raise NotFoundError(f"Cohort {order.cohort} has no machines.", hint="Run: provision cohort launch COHORT")
+    return Report(tuple(used for each in made for used in each.used), made[0].needed)
+
+
+def _lost(why: Failed) -> Report:
+    raise CloudError(f"{why.student}: {why.reason}", hint=why.hint)
 
 
 def _student(stack: Stack) -> str:

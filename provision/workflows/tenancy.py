@@ -33,6 +33,16 @@ class Home:
     order: Order
 
 
+def home_of(connection: "Connection", order: Order, student: str) -> "Connection":
+    """Where a student's machine is: in the student's project, or in the one of all."""
+    if order.tenancy is None:
+        return connection
+    for home in find_homes(connection, order):
+        if home.student == student:
+            return enter(connection, home.project)
+    raise NotFoundError(f"Student {student!r} has no project in cohort {order.cohort}.")
+
+
 def find_homes(connection: "Connection", order: Order) -> tuple[Home, ...]:
     """The projects of a cohort, by one call."""
     return tuple(_home(order, each) for each in find_projects(connection, cohort_tag(order.cohort)))
