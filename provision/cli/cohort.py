@@ -240,8 +240,8 @@ def _delete_projects(connection: "Connection", file: "CohortFile", *, yes: bool,
     images = shared_images(connection, order)
     count = delete_projects(connection, order, images, deadline=deadline, progress=make_progress(form))
     click.echo(
-        f"{count} machines and {len(homes)} projects deleted. Nothing of {file.cohort} is left on the cloud; its handouts"
-        " are kept."
+        f"{count} machines and {len(homes)} projects deleted. Nothing of {file.cohort} is left on the cloud; its "
+        "handouts are kept."
     )
 
 

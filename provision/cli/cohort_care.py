@@ -1,7 +1,7 @@
 """What is done with a class between its launch and its end: `provision cohort suspend`, `resume` and others."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +15,13 @@ from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
 from provision.core.outcome import Failed
 from provision.errors import CloudError
-from provision.progress import Silent
+from provision.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
     from provision.core.drift import Repair
     from provision.core.usage import Usage
+    from provision.workflows.orders import Order
 
 
 def _deadline(seconds: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -129,23 +130,19 @@ def repair(
     file = read_cohort(cohort, folder)
     connection, order, machine = connect(cloud or file.said.cloud.name), read_order(file), file.said.machine
     now, progress = datetime.now(UTC), make_progress(form)
+
+    def find(inside: "Connection", part: "Order", _quiet: Progress) -> "Iterable[Repair | Failed]":
+        return find_repairs(inside, part, now)
+
     words = "Looking into students' projects"
-    found = across(
-        connection,
-        order,
-        lambda inside, part, _: find_repairs(inside, part, now),
-        lambda why: why,
-        words=words,
-        progress=progress,
-    )
-    lost, repairs = (
-        [each for each in found if isinstance(each, Failed)],
-        [each for each in found if not isinstance(each, Failed)],
-    )
+    found = across(connection, order, find, lambda why: why, words=words, progress=progress)
+    lost = [each for each in found if isinstance(each, Failed)]
+    repairs = [each for each in found if not isinstance(each, Failed)]
     rows = [{"student": each.student, "repair": _cure(each, replace=replace), "why": each.why} for each in repairs]
     if dry_run or not repairs:
         print_rows(rows, output, columns=("student", "repair", "why"))
         click.echo(f"{order.cohort}: {len(repairs) or 'nothing'} to repair.", err=True)
+        raise_failed(lost, len(lost), "cannot be looked at")
         return
     for row in rows:
         click.echo(f"{row['student']}: {row['repair']}: {row['why']}", err=True)

@@ -76,7 +76,14 @@ def across(
             f"Cohort {order.cohort} has no projects on this cloud.",
             hint="Is it the right cloud, and does this user see projects? If so: provision cohort launch COHORT",
         )
-    return in_each(connection, homes, do, lost, words=words, progress=progress, clock=clock)
+
+    def do_there(inside: "Connection", part: Order, quiet: Progress) -> Iterable[R]:
+        try:
+            return do(inside, part, quiet)
+        except NotFoundError:
+            return ()  # nothing was made there yet
+
+    return in_each(connection, homes, do_there, lost, words=words, progress=progress, clock=clock)
 
 
 def in_each(
@@ -107,8 +114,6 @@ def in_each(
 def _do(connection: "Connection", home: Home, do: Do[R], lost: Callable[[Failed], R]) -> tuple[str, list[R]]:
     try:
         return home.project.id, list(do(enter(connection, home.project), home.order, Silent()))
-    except NotFoundError:
-        return home.project.id, []  # nothing was made there yet
     except AuthenticationError as exc:
         hint = "Has somebody taken the operator's role there away? A launch gives it back."
         return home.project.id, [lost(Failed(home.student, "project", exc.message, hint))]

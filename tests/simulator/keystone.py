@@ -58,7 +58,7 @@ def _make(cloud: Cloud, singular: str, wanted: Thing, held: dict[str, Thing]) ->
         words = f"Conflict occurred attempting to store {singular} - Duplicate entry found with name {wanted['name']}."
         return refusal("identity", 409, words)
     shown = {key: value for key, value in wanted.items() if key != "password"}
-    common = {"id": cloud.new_id().replace("-", ""), "enabled": True, "links": {}}
+    common: Thing = {"id": cloud.new_id().replace("-", ""), "enabled": True, "links": {}}
     made = common | ({"tags": []} if singular == "project" else {}) | shown
     held[made["id"]] = made
     return Answer(201, {singular: made})
