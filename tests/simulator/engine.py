@@ -289,7 +289,11 @@ def _server(cloud: Cloud, stack: Stack, properties: Mapping[str, Any]) -> Thing:
     cloud.use(stack.project, "RAM (MiB)", flavor["ram"])
     about = {"name": properties.get("name") or stack.name, "status": "BUILD", "flavor": flavor, "stack": stack.name}
     image = {"id": properties.get("image")}
-    return {"id": cloud.add("servers", {**about, "metadata": properties.get("metadata") or {}, "image": image})}
+    made = cloud.add("servers", {**about, "metadata": properties.get("metadata") or {}, "image": image})
+    for each in properties.get("networks") or ():
+        if port := cloud.things["ports"].get(each.get("port") or ""):
+            port["device_id"] = made
+    return {"id": made}
 
 
 _MAKERS: Mapping[str, tuple[str, Make]] = {
