@@ -35,6 +35,8 @@ def simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simul
         (tmp_path / "cohort.toml").write_text(COHORT)
         (tmp_path / "roster.csv").write_text("id,name,email\nada,Ada,ada@x.org\nbob,Bob,bob@x.org\n")
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("provision.cloud.locks.SETTLE", 0.05)
+        monkeypatch.setattr("provision.workflows.servers.POLL", 0.05)
         yield running
 
 
