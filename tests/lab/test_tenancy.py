@@ -39,7 +39,7 @@ def folder(lab: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     """A cohort of two, an image that boots nothing, and a flavor that takes next to nothing."""
     made, cloud = tmp_path_factory.mktemp("tenancy"), connect("lab-admin")
     image = cloud.image.create_image("tenancy", disk_format="raw", container_format="bare", data=os.urandom(2**20))
-    flavor = cloud.compute.create_flavor(name="tenancy", vcpus=4, ram=2048, disk=20)
+    flavor = cloud.compute.create_flavor(name="tenancy", vcpus=1, ram=1024, disk=6)
     (made / "cohort.toml").write_text(COHORT.format(image=image.id))
     (made / "roster.csv").write_text("id,name,email\nown1,Ada,ada@example.org\nown2,Alan,alan@example.org\n")
     try:
