@@ -130,12 +130,7 @@ def repair(
     file = read_cohort(cohort, folder)
     connection, order, machine = connect(cloud or file.said.cloud.name), read_order(file), file.said.machine
     now, progress = datetime.now(UTC), make_progress(form)
-
-    def find(inside: "Connection", part: "Order", _quiet: Progress) -> "Iterable[Repair | Failed]":
-        return find_repairs(inside, part, now)
-
-    words = "Looking into students' projects"
-    found = across(connection, order, find, lambda why: why, words=words, progress=progress)
+    found = _find(connection, order, now, progress)
     lost = [each for each in found if isinstance(each, Failed)]
     repairs = [each for each in found if not isinstance(each, Failed)]
     rows = [{"student": each.student, "repair": _cure(each, replace=replace), "why": each.why} for each in repairs]
@@ -157,6 +152,18 @@ def repair(
         progress=progress,
     )
     print_outcomes(outcomes, output)
+
+
+def _find(connection: "Connection", order: "Order", now: datetime, progress: Progress) -> "list[Repair | Failed]":
+    """What is wrong with the cohort, in all its projects; and which of them cannot be looked into."""
+    from provision.workflows.repair import find_repairs
+    from provision.workflows.tenancy import across
+
+    def find(inside: "Connection", part: "Order", _quiet: Progress) -> "Iterable[Repair | Failed]":
+        return find_repairs(inside, part, now)
+
+    words = "Looking into students' projects"
+    return across(connection, order, find, lambda why: why, words=words, progress=progress)
 
 
 def _cure(each: "Repair", *, replace: bool) -> str:

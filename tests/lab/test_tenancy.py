@@ -47,7 +47,7 @@ def folder(lab: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     finally:
         provision(made, "cohort", "delete", ".", "--yes", "--before-end", seconds=600)
         cloud.compute.delete_flavor(flavor)
-        cloud.image.delete_image(image)
+        cloud.image.delete_image(image.id)
 
 
 def test_students_own_their_machines_and_nothing_stays(folder: Path) -> None:
@@ -64,8 +64,10 @@ def test_students_own_their_machines_and_nothing_stays(folder: Path) -> None:
         assert [stack.name for stack in observe_stacks(inside, TAG)] == [project.name]
         assert inside.current_project_id == project.id
         owner = cloud.identity.find_user(project.label)
-        held = cloud.identity.role_assignments_filter(project=project.id, user=owner)
-        assert [role.name for role in held] == ["member"]
+        assert owner is not None
+        query = f"?user.id={owner.id}&scope.project.id={project.id}&include_names=true"
+        held = cloud.identity.get(f"/role_assignments{query}").json()["role_assignments"]
+        assert [each["role"]["name"] for each in held] == ["member"]
         assert cloud.compute.get(f"/os-quota-sets/{project.id}").json()["quota_set"]["instances"] == 1
     planned = provision(folder, "cohort", "plan", ".", "--format", "json")
     assert len(json.loads(planned.stdout)) == 2, planned.stderr
