@@ -184,6 +184,15 @@ def show_stack(connection: "Connection", name: str, id_: str) -> Shown | None:
     return Shown(_stack(body, label), tags, student, outputs)
 
 
+def change_stack(connection: "Connection", stack: Stack, parameters: Mapping[str, str]) -> None:
+    """Have Heat give a stack other values of these parameters. All else, secrets among it, stays as Heat has it."""
+    from openstack.exceptions import raise_from_response
+
+    body = {"parameters": dict(parameters), "timeout_mins": TIMEOUT_MINUTES, "disable_rollback": True}
+    with translated(f"Changing stack {stack.name}"):
+        raise_from_response(connection.orchestration.patch(_path(stack), json=body))
+
+
 def tag_stack(connection: "Connection", stack: Stack, tags: Iterable[str]) -> None:
     """Have a stack bear these tags alone. Nothing that it made is touched: template and parameters stay as they are.
 

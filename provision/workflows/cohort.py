@@ -23,6 +23,7 @@ from provision.workflows.deleting import Deletion, delete_all
 from provision.workflows.handouts import save_urls
 from provision.workflows.labels import keep_key, observe_cohort
 from provision.workflows.launch import PROVERS, Job, converge
+from provision.workflows.letters import write_letters
 from provision.workflows.locking import hold
 from provision.workflows.machine import failed_stack, prove, reach_of
 from provision.workflows.orders import Order
@@ -154,6 +155,7 @@ def _launch(job: Job, ears: Ears, progress: Progress) -> tuple[Outcome, ...]:
     finally:
         ready = {name: outcome.url for name, outcome in run.outcomes.items() if isinstance(outcome, Ready)}
         save_urls(job.reach.folder, ready)
+        write_letters(job.reach.folder, job.order)
     return tuple(run.outcomes[student] for student in job.students)
 
 

@@ -95,11 +95,16 @@ def find_stack(connection: "Connection", cohort: str, student: str, labels: Labe
 def find_machine(connection: "Connection", cohort: str, student: str, folder: Path, labels: Labels) -> Access:
     """The way into a student's machine. Raises NotFoundError where there is no stack or no handout for it."""
     stack = find_stack(connection, cohort, student, labels)
-    handout = read_handouts(folder).get(student)
+    return access_of(connection, stack, Reach(folder, read_handouts(folder), 0.0))
+
+
+def access_of(connection: "Connection", stack: Stack, reach: Reach) -> Access:
+    """The way into a stack's machine. Raises NotFoundError where there is no handout for it."""
+    handout = reach.handouts.get(stack.student)
     if handout is None:
-        failed = _no_handout(stack, folder)
-        raise NotFoundError(f"Student {student!r}: {failed.reason}.", hint=failed.hint)
-    return _access(connection, stack, handout, folder)
+        failed = _no_handout(stack, reach.folder)
+        raise NotFoundError(f"Student {stack.student!r}: {failed.reason}.", hint=failed.hint)
+    return _access(connection, stack, handout, reach.folder)
 
 
 def _access(connection: "Connection", stack: Stack, handout: Handout, folder: Path) -> Access:

@@ -7,6 +7,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from provision.clock import REAL, Clock
 from provision.cloud.compute import observe_servers
 from provision.cloud.stacks import observe_pool, observe_shared
 from provision.core.naming import STUDENT_ID, cohort_tag
@@ -14,10 +15,12 @@ from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack
 from provision.core.servers import Goal, Server
 from provision.errors import CloudError, NotFoundError
+from provision.guests.probes import Stage
 from provision.progress import Progress
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import save_urls
 from provision.workflows.launch import PROVERS
+from provision.workflows.letters import write_letters
 from provision.workflows.machine import prove, reach_of
 from provision.workflows.observing import observe_standing
 from provision.workflows.orders import Order
@@ -108,11 +111,13 @@ def prove_all(
     folder: Path,
     deadline: float,
     progress: Progress,
+    stages: tuple[Stage, ...] | None = None,
+    clock: Clock = REAL,
 ) -> dict[str, Outcome]:
     """Whether the machines of these stacks are ready, each proved from outside; by student. Handouts get their URLs."""
-    reach = reach_of(order, folder, deadline)
+    reach = reach_of(order, folder, deadline, stages)
     results: Results[Outcome] = SimpleQueue()
-    crew = Crew(PROVERS, results)
+    crew = Crew(PROVERS, results, clock)
     stacks = list(stacks)
     for stack in stacks:
         crew.begin(partial(prove, connection, stack, reach, lambda _stage: None))
@@ -120,9 +125,10 @@ def prove_all(
     with progress.phase("Proving machines") as phase:
         while len(outcomes) < len(stacks):
             phase.update(len(outcomes), len(stacks), "machines")
-            if outcome := next_result(results):
+            if outcome := next_result(results, clock=clock):
                 outcomes[outcome.student] = outcome
     save_urls(folder, {name: outcome.url for name, outcome in outcomes.items() if isinstance(outcome, Ready)})
+    write_letters(folder, order)
     return outcomes
 
 

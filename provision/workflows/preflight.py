@@ -139,7 +139,7 @@ def survey(connection: "Connection", wish: Wish, *, thorough: bool = False, prob
 
 def _material(connection: "Connection", wish: Wish, notes: _Notes) -> tuple[Facts, External | None]:
     """Image, flavor and external network."""
-    image = notes.needed("image", lambda: _find(connection, wish))
+    image = notes.needed("image", lambda: wished_image(connection, wish))
     if image:
         member = membership(connection, image.id) if _foreign(connection, image) else None
         notes.add([checks.image(image, connection.current_project_id or "", member)])
@@ -159,7 +159,8 @@ def _flavor(connection: "Connection", wish: Wish, image: Image | None, notes: _N
     return chosen
 
 
-def _find(connection: "Connection", wish: Wish) -> Image:
+def wished_image(connection: "Connection", wish: Wish) -> Image:
+    """The image that is named, or the presentation's current build."""
     if wish.image is None:
         return find_current(connection, wish.course.name, wish.presentation)
     try:

@@ -20,7 +20,8 @@ from provision.errors import AuthenticationError, ProvisionError
 from provision.progress import Progress
 from provision.workflows.cohort import delete, find_actions, launch, wish
 from provision.workflows.orders import Order
-from provision.workflows.preflight import Ground, survey
+from provision.workflows.preflight import Ground, Wish, survey
+from provision.workflows.projects import missing_projects
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -41,6 +42,13 @@ def preflight(
     progress: Progress,
 ) -> tuple[Finding, ...]:
     """Everything that a launch of the order would meet, in the order of core/findings.py."""
+    if order.tenancy is not None:
+        with progress.phase("Asking the cloud"):
+            found = survey(
+                connection, Wish(order.course, order.presentation, image, flavor, network), thorough=True, probe=True
+            )
+            missing = missing_projects(connection, order)
+        return in_order((*found.findings, *missing, unknown("canary", "each machine is made in a project of its own.")))
     with progress.phase("Asking the cloud"):
         wished = wish(order, *find_actions(connection, order), image=image, flavor=flavor, network=network)
         found = survey(connection, wished, thorough=True, probe=True)

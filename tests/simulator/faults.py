@@ -177,6 +177,7 @@ class Setup:
     build: Build = Build()
     quotas: Mapping[str, int] = field(default_factory=dict)
     stack_limit: int = 512
+    admin: bool = False  # whether the one who signs in has the role admin
     pool: int = 65_000  # public addresses
     faults: tuple[Fault, ...] = ()
     fates: tuple[Fate, ...] = ()
