@@ -121,8 +121,10 @@ def _open(file: "CohortFile", cloud: str | None) -> "Pool":
     from provision.workflows.handouts import caretaker_key
     from provision.workflows.orders import read_order
     from provision.workflows.pool import Pool
+    from provision.workflows.tenancy import check_one_project
 
     order = read_order(file)
+    check_one_project(order, "The pool")
     return Pool(connect(cloud or file.said.cloud.name), order, file.folder, bind_by(caretaker_key(file.folder)))
 
 

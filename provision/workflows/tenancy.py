@@ -1,6 +1,6 @@
 """Verbs across students' projects: each is done in every project, as the operator, several at once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from queue import SimpleQueue
@@ -11,7 +11,7 @@ from provision.cloud.projects import enter, find_projects
 from provision.core.naming import cohort_tag
 from provision.core.outcome import Failed
 from provision.core.tenancy import Project
-from provision.errors import AuthenticationError, NotFoundError, ProvisionError
+from provision.errors import AuthenticationError, InvalidInputError, NotFoundError, ProvisionError
 from provision.progress import Progress, Silent
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.orders import Order
@@ -40,7 +40,23 @@ def home_of(connection: "Connection", order: Order, student: str) -> "Connection
     for home in find_homes(connection, order):
         if home.student == student:
             return enter(connection, home.project)
-    raise NotFoundError(f"Student {student!r} has no project in cohort {order.cohort}.")
+    raise _no_home(order, student)
+
+
+def _no_home(order: Order, students: str) -> NotFoundError:
+    return NotFoundError(
+        f"No project of cohort {order.cohort} is {students}'s: there is no machine.",
+        hint="See who has one: provision cohort status COHORT",
+    )
+
+
+def check_one_project(order: Order, what: str) -> None:
+    """Raise InvalidInputError if each student has a project: `what` works where there is but one."""
+    if order.tenancy is not None:
+        raise InvalidInputError(
+            f"{what} works in one project only, and each student of {order.cohort} has one.",
+            hint='Write tenancy = "one project" under [cloud] in the cohort.toml of a class that is to have it.',
+        )
 
 
 def find_homes(connection: "Connection", order: Order) -> tuple[Home, ...]:
@@ -63,10 +79,12 @@ def across(
     words: str,
     progress: Progress,
     clock: Clock = REAL,
+    only: Collection[str] = (),
 ) -> list[R]:
     """What `do` makes of the whole order, or, where each student has a project, of each one's part in it.
 
-    A project in which it fails is `lost` for itself alone. One in which there is nothing yet adds nothing.
+    A project in which it fails is `lost` for itself alone. One in which there is nothing yet adds nothing, unless it is
+    of one of the `only` students whose projects are looked into.
     """
     if order.tenancy is None:
         return list(do(connection, order, progress))
@@ -77,10 +95,16 @@ def across(
             hint="Is it the right cloud, and does this user see projects? If so: provision cohort launch COHORT",
         )
 
+    if missing := sorted({*only} - {home.student for home in homes}):
+        raise _no_home(order, ", ".join(missing))
+    homes = tuple(home for home in homes if not only or home.student in only)
+
     def do_there(inside: "Connection", part: Order, quiet: Progress) -> Iterable[R]:
         try:
             return do(inside, part, quiet)
         except NotFoundError:
+            if only:
+                raise
             return ()  # nothing was made there yet
 
     return in_each(connection, homes, do_there, lost, words=words, progress=progress, clock=clock)
