@@ -7,20 +7,23 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from provision.clock import REAL, Clock
 from provision.cloud.compute import observe_servers
 from provision.cloud.stacks import observe_shared
 from provision.core.naming import STUDENT_ID, cohort_tag
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack
 from provision.core.servers import Goal, Server
+from provision.guests.probes import Stage
 from provision.progress import Progress
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import save_urls
 from provision.workflows.launch import PROVERS
-from provision.workflows.machine import prove, reach_of
+from provision.workflows.locking import hold
+from provision.workflows.machine import Reach, prove, reach_of
 from provision.workflows.observing import observe_standing
 from provision.workflows.orders import Order
-from provision.workflows.servers import settle, whose
+from provision.workflows.servers import Settling, settle, whose
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -35,13 +38,21 @@ class Asleep:
 
 
 def suspend(
-    connection: "Connection", order: Order, *, shelve: bool, deadline: float, progress: Progress
+    connection: "Connection",
+    order: Order,
+    *,
+    shelve: bool,
+    deadline: float,
+    progress: Progress,
+    clock: Clock = REAL,
 ) -> tuple[Asleep | Failed, ...]:
     """Put every machine of a cohort to sleep, those of its gateways too; how each student's ended."""
     goal: Goal = "shelved" if shelve else "suspended"
     stacks = _stacks(connection, order)
-    with progress.phase("Suspending machines") as phase:
-        settled = settle(connection, order.cohort, lambda _: goal, deadline=deadline, on_count=phase.update)
+    with hold(connection, order.cohort, "suspend", clock, progress) as check:
+        settling = Settling(connection, order.cohort, deadline, clock, check)
+        with progress.phase("Suspending machines") as phase:
+            settled = settle(settling, lambda _: goal, phase.update)
     owners = whose((server for server, _ in settled.values()), stacks, order.cohort)
     return tuple(
         Failed(_owner(owners, server), goal, refusal.reason, refusal.hint)
@@ -52,41 +63,44 @@ def suspend(
 
 
 def resume(
-    connection: "Connection", order: Order, *, folder: Path, deadline: float, progress: Progress
-) -> tuple[Outcome, ...]:
-    """Wake every machine of a cohort, and prove each ready again."""
-    stacks = _stacks(connection, order)
-    with progress.phase("Resuming machines") as phase:
-        settled = settle(connection, order.cohort, lambda _: "running", deadline=deadline, on_count=phase.update)
-    owners = whose((server for server, _ in settled.values()), stacks, order.cohort)
-    failed = {
-        _owner(owners, server): Failed(_owner(owners, server), "server", refusal.reason, refusal.hint)
-        for server, refusal in settled.values()
-        if refusal
-    }
-    awake = set(owners.values())
-    for stack in stacks:
-        if stack.student not in awake and stack.student not in failed and STUDENT_ID.fullmatch(stack.student):
-            words, hint = "its stack has no server", "Run: provision cohort repair COHORT"
-            failed[stack.student] = Failed(stack.student, "server", words, hint)
-    students = [stack for stack in stacks if STUDENT_ID.fullmatch(stack.student) and stack.student not in failed]
-    proved = prove_all(connection, order, students, folder=folder, deadline=deadline, progress=progress)
-    return tuple(outcome for _, outcome in sorted({**failed, **proved}.items()))
-
-
-def prove_all(
     connection: "Connection",
     order: Order,
-    stacks: Iterable[Stack],
     *,
     folder: Path,
     deadline: float,
     progress: Progress,
+    stages: tuple[Stage, ...] | None = None,
+    clock: Clock = REAL,
+) -> tuple[Outcome, ...]:
+    """Wake every machine of a cohort, and prove each ready again: by `stages`; without them, by all."""
+    stacks = _stacks(connection, order)
+    with hold(connection, order.cohort, "resume", clock, progress) as check:
+        settling = Settling(connection, order.cohort, deadline, clock, check)
+        with progress.phase("Resuming machines") as phase:
+            settled = settle(settling, lambda _: "running", phase.update)
+        owners = whose((server for server, _ in settled.values()), stacks, order.cohort)
+        failed = {
+            _owner(owners, server): Failed(_owner(owners, server), "server", refusal.reason, refusal.hint)
+            for server, refusal in settled.values()
+            if refusal
+        }
+        awake = set(owners.values())
+        for stack in stacks:
+            if stack.student not in awake and stack.student not in failed and STUDENT_ID.fullmatch(stack.student):
+                words, hint = "its stack has no server", "Run: provision cohort repair COHORT"
+                failed[stack.student] = Failed(stack.student, "server", words, hint)
+        students = [stack for stack in stacks if STUDENT_ID.fullmatch(stack.student) and stack.student not in failed]
+        reach = reach_of(order, folder, deadline, stages)
+        proved = prove_all(connection, students, reach, progress, clock)
+        return tuple(outcome for _, outcome in sorted({**failed, **proved}.items()))
+
+
+def prove_all(
+    connection: "Connection", stacks: Iterable[Stack], reach: Reach, progress: Progress, clock: Clock
 ) -> dict[str, Outcome]:
     """Whether the machines of these stacks are ready, each proved from outside; by student. Handouts get their URLs."""
-    reach = reach_of(order, folder, deadline)
     results: Results[Outcome] = SimpleQueue()
-    crew = Crew(PROVERS, results)
+    crew = Crew(PROVERS, results, clock)
     stacks = list(stacks)
     for stack in stacks:
         crew.begin(partial(prove, connection, stack, reach, lambda _stage: None))
@@ -94,9 +108,9 @@ def prove_all(
     with progress.phase("Proving machines") as phase:
         while len(outcomes) < len(stacks):
             phase.update(len(outcomes), len(stacks), "machines")
-            if outcome := next_result(results):
+            if outcome := next_result(results, clock=clock):
                 outcomes[outcome.student] = outcome
-    save_urls(folder, {name: outcome.url for name, outcome in outcomes.items() if isinstance(outcome, Ready)})
+    save_urls(reach.folder, {name: outcome.url for name, outcome in outcomes.items() if isinstance(outcome, Ready)})
     return outcomes
 
 
