@@ -142,7 +142,7 @@ def counted(students: int) -> list[Claim]:
         simulator.meet(setup)
         begun = clock.now()
         connection = operator.connect()
-        plan(connection, world.order(students), image=None, flavor=None, network=None)
+        plan(connection, world.order(students))
         planning = [
             Claim("calls of a plan that finds nothing to do", calls(simulator), 10),
             Claim("seconds of it that calls took, at 100 ms", clock.now() - begun, 2),

@@ -89,9 +89,12 @@ def compute(cloud: Cloud, request: Request) -> Answer:
         cloud.delete_server_by_id(name)
         return Answer(204)
     if request.method == "POST":
-        servers[name]["status"] = {"suspend": "SUSPENDED", "os-stop": "SHUTOFF"}.get(next(iter(request.body)), "ACTIVE")
+        servers[name]["status"] = _AFTER.get(next(iter(request.body)), "ACTIVE")
         return Answer(202)
     return Answer(200, {"server": _server(servers[name])})
+
+
+_AFTER = {"suspend": "SUSPENDED", "shelve": "SHELVED_OFFLOADED", "os-stop": "SHUTOFF"}
 
 
 def _limits(cloud: Cloud) -> dict[str, int]:
@@ -185,6 +188,12 @@ def _found(cloud: Cloud, request: Request, kind: str) -> list[Thing]:
         return True
 
     found = [thing for thing in cloud.things[kind].values() if fits(thing)]
+    if kind == "security_groups":
+        rules = [*cloud.things["security_group_rules"].values()]
+        return [
+            {**each, "security_group_rules": [rule for rule in rules if rule.get("security_group_id") == each["id"]]}
+            for each in found
+        ]
     return [{**each, "subnets": _subnets(cloud, each["id"])} for each in found] if kind == "networks" else found
 
 
