@@ -24,7 +24,7 @@ from provision.workflows.handouts import save_urls
 from provision.workflows.labels import keep_key, observe_cohort
 from provision.workflows.launch import PROVERS, Job, converge
 from provision.workflows.locking import hold
-from provision.workflows.machine import Reach, failed_stack, prove, reach_of
+from provision.workflows.machine import Reach, failed_stack, find_addresses, prove, reach_of
 from provision.workflows.orders import Order
 from provision.workflows.power import asleep
 from provision.workflows.preflight import Ground, Wish, check_ground
@@ -182,8 +182,9 @@ def status(connection: "Connection", order: Order, *, folder: Path, deadline: fl
     crew = Crew(PROVERS, results)
     sleeping = asleep(connection, order, stacks)
     kept = [action.stack for action in actions if isinstance(action, Keep) and action.student not in sleeping]
+    addresses = find_addresses(connection, order, kept)
     for stack in kept:
-        crew.begin(partial(prove, connection, stack, reach, lambda _stage: None))
+        crew.begin(partial(prove, connection, stack, reach, lambda _stage: None, addresses.get(stack.id, "")))
     outcomes = {outcome.student: outcome for _ in kept if (outcome := next_result(results))}
     for action in actions:
         if isinstance(action, Replace):

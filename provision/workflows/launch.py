@@ -21,10 +21,10 @@ from provision.workflows.answers import remake, take_in_answer
 from provision.workflows.crew import Crew, next_result
 from provision.workflows.handouts import Handout, ensure_handouts, public_key_file
 from provision.workflows.labels import observe_cohort
-from provision.workflows.machine import Reach, failed_stack, prove, stuck_stack
+from provision.workflows.machine import Reach, failed_stack, find_addresses, prove, stuck_stack
 from provision.workflows.orders import Order
 from provision.workflows.preflight import Ground
-from provision.workflows.run import GRACE, Answered, Result, Run, Seen, Why, tell
+from provision.workflows.run import GRACE, Answered, Found, Result, Run, Seen, Why, tell
 from provision.workflows.shared import Seat, network_parameters, seat_of
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ def _take_in(job: Job, run: Run, crews: Crews, result: Result, progress: Progres
             _take_in_stacks(job, run, crews, result, progress)
         case Answered():
             take_in_answer(run, result, progress)
+        case Found():
+            _prove(job, run, crews, result)
         case Why(failed=failed) if result.stuck or not remake(run, failed):
             run.end(failed, progress)
         case Why():
@@ -149,6 +151,24 @@ def _take_in_stacks(job: Job, run: Run, crews: Crews, seen: Seen, progress: Prog
     for action in actions:
         if isinstance(action, Remove) or action.student not in run.outcomes:
             _act(job, run, crews, action, progress)
+    if run.fresh:
+        run.begin(crews.submit, partial(_find, job, tuple(run.fresh)))
+        run.fresh.clear()
+
+
+def _find(job: Job, stacks: tuple[Stack, ...]) -> Found:
+    try:
+        return Found(stacks, find_addresses(job.connection, job.order, stacks))
+    except AuthenticationError:
+        raise
+    except ProvisionError:
+        return Found(stacks, {})  # their stacks know
+
+
+def _prove(job: Job, run: Run, crews: Crews, found: Found) -> None:
+    for stack in found.stacks:
+        note, address = partial(run.stages.__setitem__, stack.student), found.addresses.get(stack.id, "")
+        run.begin(crews.prove, partial(prove, job.connection, stack, job.reach, note, address))
 
 
 def _prepare_handouts(job: Job, actions: tuple[Action, ...]) -> None:
@@ -179,9 +199,8 @@ def _act(job: Job, run: Run, crews: Crews, action: Action, progress: Progress) -
         case Keep(stack=stack):
             submitting.complete(run.line, name, run.seen)
             if run.first(name, "prove"):
-                run.stages[name] = "network"
-                note = partial(run.stages.__setitem__, name)
-                run.begin(crews.prove, lambda: prove(job.connection, stack, job.reach, note))
+                run.stages[name] = "address"
+                run.fresh.append(stack)
         case Remove(stack=stack):
             if run.first(name, f"remove {stack.id}"):
                 run.begin(crews.submit, partial(_delete, job, stack, f"remove {stack.id}"))

@@ -20,7 +20,7 @@ from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.handouts import save_urls
 from provision.workflows.launch import PROVERS
 from provision.workflows.locking import hold
-from provision.workflows.machine import Reach, prove, reach_of
+from provision.workflows.machine import Reach, find_addresses, prove, reach_of
 from provision.workflows.observing import observe_standing
 from provision.workflows.orders import Order
 from provision.workflows.servers import Settling, settle, whose
@@ -91,19 +91,20 @@ def resume(
                 failed[stack.student] = Failed(stack.student, "server", words, hint)
         students = [stack for stack in stacks if STUDENT_ID.fullmatch(stack.student) and stack.student not in failed]
         reach = reach_of(order, folder, deadline, stages)
-        proved = prove_all(connection, students, reach, progress, clock)
+        proved = prove_all(connection, order, students, reach, progress, clock)
         return tuple(outcome for _, outcome in sorted({**failed, **proved}.items()))
 
 
 def prove_all(
-    connection: "Connection", stacks: Iterable[Stack], reach: Reach, progress: Progress, clock: Clock
+    connection: "Connection", order: Order, stacks: Iterable[Stack], reach: Reach, progress: Progress, clock: Clock
 ) -> dict[str, Outcome]:
     """Whether the machines of these stacks are ready, each proved from outside; by student. Handouts get their URLs."""
     results: Results[Outcome] = SimpleQueue()
     crew = Crew(PROVERS, results, clock)
     stacks = list(stacks)
+    addresses = find_addresses(connection, order, stacks)
     for stack in stacks:
-        crew.begin(partial(prove, connection, stack, reach, lambda _stage: None))
+        crew.begin(partial(prove, connection, stack, reach, lambda _stage: None, addresses.get(stack.id, "")))
     outcomes: dict[str, Outcome] = {}
     with progress.phase("Proving machines") as phase:
         while len(outcomes) < len(stacks):

@@ -112,7 +112,7 @@ def _repair(
     outcomes: dict[str, Outcome] = {**_make_anew(connection, order, run, terms, progress)}
     heal = [stack for name, stack in run.heal.items() if name not in run.failed and STUDENT_ID.fullmatch(name)]
     reach = reach_of(order, terms.folder, terms.deadline, terms.stages)
-    outcomes |= prove_all(connection, heal, reach, progress, terms.clock) if heal else {}
+    outcomes |= prove_all(connection, order, heal, reach, progress, terms.clock) if heal else {}
     outcomes |= run.failed
     return tuple(outcomes[student] for student in sorted(outcomes))
 

@@ -123,7 +123,9 @@ def network(cloud: Cloud, request: Request) -> Answer:
     if request.method == "POST":
         return _add(cloud, request, kind)
     if not name:
-        return Answer(200, {kind: _found(cloud, request, kind)})
+        fields = request.fields
+        found = _found(cloud, request, kind)
+        return Answer(200, {kind: [{key: each[key] for key in fields} for each in found] if fields else found})
     if name not in cloud.things[kind]:
         return refusal("neutron", 404, f"{kind[:-1].capitalize()} {name} could not be found.", "NotFound")
     return _one(cloud, request, kind, name)
