@@ -23,7 +23,6 @@ from measure import MIB, Measured, measure
 from report import table
 
 from provision.clock import REAL, Clock
-from provision.workflows import preflight
 from provision.workflows.cohort import plan
 from tests.simulator import world
 from tests.simulator.clock import VirtualClock
@@ -32,7 +31,6 @@ from tests.simulator.server import Simulator, simulator_on_a_socket
 from tests.simulator.staff import Operator, doubles, ready
 
 ROOT = Path(__file__).resolve().parents[1]
-preflight.STACK_LIMIT = 10**6  # the simulated Heat has a higher one than most, which nobody can ask for
 BUILD = Build(create=60, delete=15, boot=90)
 DISCOVERY = r"^GET /(identity|glance|nova|neutron|heat)(/v[\d.]+)?/?( |$)|/auth/tokens"
 

@@ -77,10 +77,9 @@ def _stack(found: Mapping[str, Any], student: str) -> Stack:
     return Stack(found["id"], name, student, status, reason, created, place_of(found.get("tags") or []), updated)
 
 
-def count_stacks(connection: "Connection") -> int:
-    """How many stacks the project has."""
-    with translated("Counting the stacks"):
-        return sum(1 for _ in connection.orchestration.stacks())
+def count_stacks(connection: "Connection", without: str = "") -> int:
+    """How many stacks the project has, those `without` that tag."""
+    return sum(without not in (stack.get("tags") or ()) for stack in _list(connection, ()))
 
 
 def create_stack(connection: "Connection", name: str, template: str, parameters: Mapping[str, str], *tags: str) -> None:

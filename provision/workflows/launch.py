@@ -157,12 +157,7 @@ def _take_in_stacks(job: Job, run: Run, crews: Crews, seen: Seen, progress: Prog
 
 
 def _find(job: Job, stacks: tuple[Stack, ...]) -> Found:
-    try:
-        return Found(stacks, find_addresses(job.connection, job.order, stacks))
-    except AuthenticationError:
-        raise
-    except ProvisionError:
-        return Found(stacks, {})  # their stacks know
+    return Found(stacks, find_addresses(job.connection, job.order, stacks))
 
 
 def _prove(job: Job, run: Run, crews: Crews, found: Found) -> None:

@@ -13,7 +13,7 @@ from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack, plan_cohort
 from provision.core.privacy import Labels, recognised
 from provision.core.shape import gateway_ports
-from provision.errors import CloudError, NotFoundError, NotReadyError, ProvisionError
+from provision.errors import AuthenticationError, CloudError, NotFoundError, NotReadyError, ProvisionError
 from provision.guests.access import Access
 from provision.guests.probes import Stage, prove_ready
 from provision.guests.probes import stages as open_stages
@@ -50,12 +50,18 @@ def find_addresses(connection: "Connection", order: Order, stacks: Collection[St
     """The public addresses of machines that have their own, by their stacks' ids: by two calls, however many they are.
 
     What is not plain from the lists is missing: of two stacks of one name, or of what was changed by hand. Its stack
-    knows. Likewise behind a gateway, and of so few that asking each costs no more.
+    knows. Likewise behind a gateway, of so few that asking each costs no more, and where the lists cannot be had.
     """
     if order.shape.gateway or len(stacks) <= FEW:
         return {}
+    try:
+        by_port = addresses_by_port(connection, cohort_tag(order.cohort))
+    except AuthenticationError:
+        raise
+    except ProvisionError:
+        return {}
     found: dict[str, list[str]] = {}
-    for port, addresses in addresses_by_port(connection, cohort_tag(order.cohort)).items():
+    for port, addresses in by_port.items():
         found.setdefault(stack_of_port(port), []).extend(addresses)
     return {stack.id: found[stack.name][0] for stack in stacks if len(found.get(stack.name, ())) == 1}
 

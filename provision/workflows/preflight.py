@@ -19,10 +19,11 @@ from provision.core.diagnosis import Facts
 from provision.core.findings import REFUSAL, WARNING, Finding, in_order, of, unknown
 from provision.core.flavors import Flavor, Size, choose_flavor
 from provision.core.images import Image
+from provision.core.naming import cohort_tag
 from provision.core.network_checks import External
 from provision.core.shape import PRIVATE, Shape
 from provision.errors import AuthenticationError, ForbiddenError, NotFoundError, PreflightError, ProvisionError
-from provision.workflows.probe import probe_heat
+from provision.workflows.probe import NAME, probe_heat
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -198,7 +199,7 @@ def _room(connection: "Connection", wish: Wish, facts: Facts, notes: _Notes) -> 
     for what, read in QUOTAS:
         limits |= notes.told("quota", partial(read, connection, facts.project), what) or {}
     notes.add(checks.quotas(needed, limits, facts.project, shape))
-    used = notes.told("stacks", lambda: (count_stacks(connection),))
+    used = notes.told("stacks", lambda: (count_stacks(connection, cohort_tag(NAME)),))
     notes.add([checks.stacks(needed["stacks"], *used, wish.stack_limit)] if used else [])
     return replace(facts, quotas=limits, needed=needed)
 

@@ -15,6 +15,7 @@ from provision.workflows.handouts import ensure_handouts
 from provision.workflows.orders import Order
 from provision.workflows.power import Asleep, resume, suspend
 
+from .conftest import lock_is_free
 from .nova import Nova
 from .test_launch import COMPLETE, TAG, Heat, order
 
@@ -23,6 +24,11 @@ from .test_launch import COMPLETE, TAG, Heat, order
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cloud that is asked every moment."""
     monkeypatch.setattr("provision.workflows.servers.POLL", 0.05)
+
+
+@pytest.fixture(autouse=True)
+def lock(http: rm.Mocker) -> None:
+    lock_is_free(http)
 
 
 def lay(cloud: Connection, wanted: Order, *, shelve: bool = False, deadline: float = 20) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A cohort is healed against a cloud that keeps what it is told: only what is wrong is touched, and then proved."""
 
 import re
+from dataclasses import replace as with_
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from provision.core.shape import PRIVATE
 from provision.errors import ProvisionError
 from provision.progress import Silent
 from provision.workflows.handouts import ensure_handouts, read_handouts
+from provision.workflows.orders import Choice
 from provision.workflows.repair import With, find_repairs, repair
 
 from .conftest import GLANCE, HEAT, NEUTRON, NOVA
@@ -130,9 +132,9 @@ class Cloud:
 def heal(
     connection: Connection, folder: Path, *students: str, replace: bool = False, now: datetime = NOW
 ) -> dict[str, tuple[str, str]]:
-    wanted = order(*students)
+    wanted = with_(order(*students), choice=Choice(flavor="m1.small"))
     repairs = find_repairs(connection, wanted, now)
-    terms = With(folder, deadline=2, replace=replace, flavor="m1.small")
+    terms = With(folder, deadline=2, replace=replace)
     outcomes = repair(connection, wanted, repairs, terms, Silent())
     return {each.student: (each.stage, each.reason) for each in outcomes if isinstance(each, Failed)}
 
