@@ -148,9 +148,9 @@ def addresses_by_port(connection: "Connection", tag: str) -> dict[str, list[str]
     Of both kinds only what is needed: a thousand whole ports are a megabyte.
     """
     floating = {"description": tag, "fields": ["floating_ip_address", "port_id"]}
-    with translated("Listing the floating IPs"):
-        found = _all(connection, "floatingips", floating)
-        ports = _all(connection, "ports", {"tags": tag, "fields": ["id", "name"]})
+    with translated("Listing the addresses"):
+        found = [*_all(connection, "floatingips", floating)]
+        ports = [*_all(connection, "ports", {"tags": tag, "fields": ["id", "name"]})]
     names = {port["id"]: port["name"] for port in ports}
     by_port: dict[str, list[str]] = {}
     for each in found:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PROVERS = 16
 PATIENCE = 600.0  # seconds for which the list call may fail before the run gives up
+ADDRESS_TRIES = 2  # how often a machine's address is asked for again
 BLIND = 30.0  # seconds that a list call may take before nothing more is asked for
 
 
@@ -129,6 +130,11 @@ def _take_in(job: Job, run: Run, crews: Crews, result: Result, progress: Progres
             take_in_answer(run, result, progress)
         case Found():
             _prove(job, run, crews, result)
+        case Failed(student=name, stage="address") if run.tries[name, "prove"] < ADDRESS_TRIES:
+            run.tries[name, "prove"] += 1  # the cloud was out for longer than a read has patience
+            run.stages.pop(name, None)
+            run.again(name, "prove")
+            run.due = min(run.due, run.not_before[name, "prove"])
         case Why(failed=failed) if result.stuck or not remake(run, failed):
             run.end(failed, progress)
         case Why():

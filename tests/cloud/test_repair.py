@@ -100,7 +100,9 @@ class Cloud:
 
     def delete(self, request: Any, context: Any) -> None:
         self.looks = 0
-        self.going.append(self.stack(request.path.split("/")[-2].partition("26j-")[2]))
+        student = request.path.split("/")[-2].partition("26j-")[2]
+        self.heat.fate.pop(student, None)
+        self.going.append(self.stack(student))
         context.status_code = 204
 
     def show(self, request: Any, _context: Any) -> Any:
@@ -192,7 +194,7 @@ def test_a_machine_whose_reboot_does_not_help(cloud: Connection, http: rm.Mocker
 def test_failed_and_stuck_stacks_are_made_anew(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
     there = Cloud(http, tmp_path, "ada", "failed", "stuck")
     there.stack("failed")["stack_status"] = "CREATE_FAILED"
-    there.stack("stuck")["stack_status"] = GOING
+    there.stack("stuck")["stack_status"] = there.heat.fate["stuck"] = GOING
     ended = heal(cloud, tmp_path, "ada", "failed", "stuck", now=NOW.replace(hour=12))
     assert {student: stage for student, (stage, _) in ended.items()} == {"failed": "network", "stuck": "network"}
     assert sorted(there.heat.asked()) == [

@@ -125,6 +125,20 @@ CASES: tuple[Case, ...] = (
         repaired=STUCK.total_seconds(),
     ),
     fate("a machine that boots late", "does not answer", Fate("s0002", action="BOOT"), stage="web"),
+    fate(
+        "no metadata at boot: the machine is nobody's",
+        "does not take its student's password",
+        Fate("s0002", action="DATA"),
+        stage="web",
+    ),
+    Case(
+        "message bus and database are restarted in mid-run",
+        Setup(faults=(Fault(r"^[A-Z]+ /(heat|nova|neutron)/", Say(500), begin=10, end=70),)),
+    ),
+    Case(
+        "the message bus is restarted as stacks are asked for: Heat took them, and says 500",
+        Setup(faults=(Fault(NEW_STACK, Say(500, acted=True), end=60), Fault("^GET /heat/", Say(500), begin=5, end=60))),
+    ),
     *(
         used_up(name, "A quota of the project is used up", stage)
         for name, stage in (
@@ -146,4 +160,15 @@ CASES: tuple[Case, ...] = (
         Setup(happenings=(Happening(lambda cloud: cloud.take_all_but(2, "addresses"), call=NEW_STACK),)),
         ends={"": ("floating_ip|router", "no free address left")},
     ),
+)
+
+# A fifth of all calls goes wrong, in one way or another, and then nothing works for six minutes.
+WEATHER = (
+    Fault(ANY_CALL, Say(503), begin=120, end=480),
+    Fault(NEW_STACK, Drop(acted=True), share=0.05),
+    Fault(NEW_STACK, Say(500), share=0.05),
+    Fault(NEW_STACK, Say(504, acted=True), share=0.05),
+    Fault(NEW_STACK, Say(429, headers={"Retry-After": "5"}), share=0.05),
+    Fault("^(GET|DELETE) /heat", Say(503), share=0.1),
+    Fault("^(GET|DELETE) /heat", Drop(reset=True), share=0.1),
 )

@@ -110,6 +110,7 @@ def _complete(cloud: Cloud, stack: Stack, action: str) -> None:
         if server and server["status"] == "BUILD":
             boot = inf if cloud.fate(stack, "OS::Nova::Server", "BOOT") else cloud.setup.build.boot
             server |= {"status": "ACTIVE", "serves": cloud.clock.now() + boot}
+            server["nobodys"] = cloud.fate(stack, "OS::Nova::Server", "DATA") is not None
     stack.becomes(f"{action}_COMPLETE", f"Stack {action} completed successfully")
 
 

@@ -121,19 +121,20 @@ def serving(url: str, clock: Clock, deadline: float) -> Stage:
 
     def prove(access: Access, _end: float) -> None:
         end = clock.now() + deadline
-        while not _serves(host, access.address):
+        while (status := _status(host, access.address)) != 200:
             if clock.now() > end:
-                raise NotYetError(f"{access.address} does not answer")
+                words = "does not take its student's password" if status == 403 else "does not answer"
+                raise NotYetError(f"{access.address} {words}")
             clock.sleep(5)
 
     return Stage("web", prove, "The machine is up but its notebooks are not", "Wait.")
 
 
-def _serves(host: str, address: str) -> bool:
+def _status(host: str, address: str) -> int:
     connection = HTTPConnection(host, timeout=60)
     with closing(connection):
         connection.request("GET", f"/machines/{address}/healthz")
-        return connection.getresponse().status == 200
+        return connection.getresponse().status
 
 
 def ready(outcomes: Iterable[Outcome]) -> list[str]:

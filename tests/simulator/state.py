@@ -107,6 +107,7 @@ class Cloud:
         self.taken.clear()
         for server in self.things["servers"].values():
             server["serves"] = min(server.get("serves", inf), self.clock.now())  # what never got ready does so now
+            server["nobodys"] = False
         self._expected: dict[Happening, int] = {}
         for each in setup.happenings:
             self.expect(each)
@@ -220,11 +221,14 @@ class Cloud:
                 return fate
         return None
 
-    def serves(self, address: str) -> bool:
-        """Whether a machine answers at that public address."""
+    def serves(self, address: str) -> str:
+        """What a machine answers at that public address: "yes", "no", or "whose?" if it does not know its student."""
         made = self.behind[address].made.values() if address in self.behind else ()
         servers = [self.things["servers"].get(each["id"], {}) for each in made if each["kind"] == "servers"]
-        return any(each.get("status") == "ACTIVE" and each.get("serves", inf) <= self.clock.now() for each in servers)
+        up = [
+            each for each in servers if each.get("status") == "ACTIVE" and each.get("serves", inf) <= self.clock.now()
+        ]
+        return "no" if not up else "whose?" if up[0].get("nobodys") else "yes"
 
     def suffer(self, fault: Fault, seconds: float) -> None:
         """Meet a fault from now on, and for so long."""
