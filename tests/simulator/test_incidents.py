@@ -17,6 +17,9 @@ from .server import Simulator
 from .staff import Operator, doubles, failed, machines, orphans, ready
 
 
+ONE_STACK = r"^GET /heat/.*/stacks/[^/]+/[^/?]+$"  # its outputs
+
+
 def test_a_stack_that_cannot_be_deleted_is_named_and_a_second_run_completes(
     simulator: Simulator, operator: Operator
 ) -> None:
@@ -104,6 +107,18 @@ def test_what_somebody_left_behind_goes_and_what_a_stack_has_stays(simulator: Si
     cloud.add("networks", {"name": "left", "tags": ["provision=demo-26J"]})
     assert operator.gc() == 2
     assert (machines(simulator), orphans(simulator), ready(operator.launch(1))) == (kept, [], ["s0000"])
+
+
+def test_addresses_come_from_two_lists_and_what_they_do_not_tell_from_its_stack(
+    simulator: Simulator, operator: Operator
+) -> None:
+    operator.launch(6)
+    assert simulator.count(ONE_STACK) == 0
+    port = simulator.cloud.thing_of("demo-26J-s0003", "ports")
+    port["name"] = "renamed by hand"
+    simulator.meet(Setup())
+    assert len(ready(operator.launch(6))) == 6
+    assert simulator.count(ONE_STACK) == 1
 
 
 def test_of_two_operators_at_once_one_is_sent_away(simulator: Simulator, operator: Operator) -> None:
