@@ -109,4 +109,4 @@ def test_a_stack_tells_which_network_it_uses() -> None:
     ],
 )
 def test_whose_port_heat_made(port: str, stack: str) -> None:
-    assert stack_of_port(port) == stack
+    assert naming.stack_of_port(port) == stack

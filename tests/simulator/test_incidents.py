@@ -16,7 +16,6 @@ from .faults import Capacity, Latency, Setup
 from .server import Simulator
 from .staff import Operator, doubles, failed, machines, orphans, ready
 
-
 ONE_STACK = r"^GET /heat/.*/stacks/[^/]+/[^/?]+$"  # its outputs
 
 
