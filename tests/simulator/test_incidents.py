@@ -112,7 +112,6 @@ def test_addresses_come_from_two_lists_and_what_they_do_not_tell_from_its_stack(
     simulator: Simulator, operator: Operator
 ) -> None:
     operator.launch(6)
-    assert simulator.count(ONE_STACK) == 0
     port = simulator.cloud.thing_of("demo-26J-s0003", "ports")
     port["name"] = "renamed by hand"
     simulator.meet(Setup())
