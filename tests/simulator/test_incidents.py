@@ -112,8 +112,7 @@ def test_addresses_come_from_two_lists_and_what_they_do_not_tell_from_its_stack(
     simulator: Simulator, operator: Operator
 ) -> None:
     operator.launch(6)
-    port = simulator.cloud.thing_of("demo-26J-s0003", "ports")
-    port["name"] = "renamed by hand"
+    simulator.cloud.thing_of("demo-26J-s0003", "floatingips")["port_id"] = None
     simulator.meet(Setup())
     assert len(ready(operator.launch(6))) == 6
     assert simulator.count(ONE_STACK) == 1
