@@ -109,7 +109,7 @@ def repair(
     from provision.workflows.repair import repair as heal
 
     file = read_cohort(cohort, folder)
-    connection, order, machine = connect(cloud or file.said.cloud.name), read_order(file), file.said.machine
+    connection, order = connect(cloud or file.said.cloud.name), read_order(file)
     repairs = find_repairs(connection, order, datetime.now(UTC))
     rows = [{"student": each.student, "repair": _cure(each, replace=replace), "why": each.why} for each in repairs]
     if dry_run or not repairs:
@@ -118,8 +118,7 @@ def repair(
         return
     for row in rows:
         click.echo(f"{row['student']}: {row['repair']}: {row['why']}", err=True)
-    network = file.said.network.external_network
-    terms = With(file.folder, deadline, replace, machine.image, machine.flavor, network)
+    terms = With(file.folder, deadline, replace)
     print_outcomes(heal(connection, order, repairs, terms, make_progress(form)), output)
 
 

@@ -21,10 +21,10 @@ from provision.workflows.answers import remake, take_in_answer
 from provision.workflows.crew import Crew, next_result
 from provision.workflows.handouts import Handout, ensure_caretaker, ensure_handouts, public_key_file
 from provision.workflows.labels import observe_cohort
-from provision.workflows.machine import Reach, failed_stack, prove, stuck_stack
+from provision.workflows.machine import Reach, failed_stack, find_addresses, prove, stuck_stack
 from provision.workflows.orders import Order
 from provision.workflows.preflight import Ground
-from provision.workflows.run import GRACE, Answered, Result, Run, Seen, Why, tell
+from provision.workflows.run import GRACE, Answered, Found, Result, Run, Seen, Why, tell
 from provision.workflows.shared import Seat, network_parameters, seat_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PROVERS = 16
 PATIENCE = 600.0  # seconds for which the list call may fail before the run gives up
+ADDRESS_TRIES = 2  # how often a machine's address is asked for again
 BLIND = 30.0  # seconds that a list call may take before nothing more is asked for
 
 
@@ -138,6 +139,13 @@ def _take_in(job: Job, run: Run, crews: Crews, result: Result, progress: Progres
             _take_in_stacks(job, run, crews, result, progress)
         case Answered():
             take_in_answer(run, result, progress)
+        case Found():
+            _prove(job, run, crews, result)
+        case Failed(student=name, stage="address") if run.tries[name, "prove"] < ADDRESS_TRIES:
+            run.tries[name, "prove"] += 1  # the cloud was out for longer than a read has patience
+            run.stages.pop(name, None)
+            run.again(name, "prove")
+            run.due = min(run.due, run.not_before[name, "prove"])
         case Why(failed=failed) if result.stuck or not remake(run, failed):
             run.end(failed, progress)
         case Why():
@@ -160,6 +168,19 @@ def _take_in_stacks(job: Job, run: Run, crews: Crews, seen: Seen, progress: Prog
     for action in actions:
         if isinstance(action, Remove) or action.student not in run.outcomes:
             _act(job, run, crews, action, progress)
+    if run.fresh:
+        run.begin(crews.submit, partial(_find, job, tuple(run.fresh)))
+        run.fresh.clear()
+
+
+def _find(job: Job, stacks: tuple[Stack, ...]) -> Found:
+    return Found(stacks, find_addresses(job.connection, job.order, stacks))
+
+
+def _prove(job: Job, run: Run, crews: Crews, found: Found) -> None:
+    for stack in found.stacks:
+        note, address = partial(run.reach, stack.student), found.addresses.get(stack.id, "")
+        run.begin(crews.prove, partial(prove, job.connection, stack, job.reach, note, address))
 
 
 def _prepare_handouts(job: Job, actions: tuple[Action, ...]) -> None:
@@ -190,9 +211,8 @@ def _act(job: Job, run: Run, crews: Crews, action: Action, progress: Progress) -
         case Keep(stack=stack):
             submitting.complete(run.line, name, run.seen)
             if run.first(name, "prove"):
-                run.reach(name, "network")
-                note = partial(run.reach, name)
-                run.begin(crews.prove, lambda: prove(job.connection, stack, job.reach, note))
+                run.reach(name, "address")
+                run.fresh.append(stack)
         case Remove(stack=stack):
             if run.first(name, f"remove {stack.id}"):
                 run.begin(crews.submit, partial(_delete, job, stack, f"remove {stack.id}"))

@@ -23,6 +23,19 @@ U = TypeVar("U")
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What is named to make machines from, by an option or by cohort.toml; None is what the cloud itself suggests.
+
+    `stack_limit` is how many stacks Heat lets the project have, where the operator has told.
+    """
+
+    image: str | None = None
+    flavor: str | None = None
+    network: str | None = None
+    stack_limit: int | None = None
+
+
+@dataclass(frozen=True)
 class Order:
     """A course's presentation for these students: all that a launch is told. `labels` is what the cloud calls them."""
 
@@ -32,6 +45,7 @@ class Order:
     students: tuple[Student, ...]
     shape: Shape = PRIVATE
     labels: Labels = field(default_factory=Labels)
+    choice: Choice = Choice()
 
 
 @dataclass(frozen=True)
@@ -67,10 +81,12 @@ def read_cohort(name: str, folder: Path | None = None) -> CohortFile:
     return CohortFile(said, place, course, cohort, folder or place.parent / "handouts" / cohort)
 
 
-def read_order(file: CohortFile, roster: Path | None = None, known: tuple[Student, ...] = ()) -> Order:
+def read_order(
+    file: CohortFile, roster: Path | None = None, options: Choice = Choice(), *, known: tuple[Student, ...] = ()
+) -> Order:
     """What is ordered for the students of the file's roster, or of `roster`, or for those who are `known` without one.
 
-    Raises InvalidInputError with the problems of both course and roster.
+    `options` count more than the file. Raises InvalidInputError with the problems of both course and roster.
     """
     said = file.said
     place = roster or file.place.parent / said.cohort.roster
@@ -78,7 +94,16 @@ def read_order(file: CohortFile, roster: Path | None = None, known: tuple[Studen
     labels = read_labels(said.cohort.privacy, file.folder, [student.id for student in students])
     shape = Shape(said.network.shape, said.network.floating_ip, said.access.web, said.access.ssh)
     check_shape(shape)
-    return Order(course, file.cohort, said.cohort.presentation, students, shape, labels)
+    return Order(course, file.cohort, said.cohort.presentation, students, shape, labels, _chosen(said, options))
+
+
+def _chosen(said: Cohort, options: Choice) -> Choice:
+    return Choice(
+        options.image or said.machine.image,
+        options.flavor or said.machine.flavor,
+        options.network or said.network.external_network,
+        options.stack_limit or said.cloud.stack_limit,
+    )
 
 
 def read_roster(place: Path, columns: Columns | None = None) -> tuple[Student, ...]:

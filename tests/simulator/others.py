@@ -151,7 +151,9 @@ def network(cloud: Cloud, request: Request) -> Answer:
     if request.method == "POST":
         return _add(cloud, request, kind)
     if not name:
-        return Answer(200, {kind: _found(cloud, request, kind)})
+        fields = request.fields
+        found = _found(cloud, request, kind)
+        return Answer(200, {kind: [{key: each[key] for key in fields} for each in found] if fields else found})
     if name not in cloud.things[kind]:
         return refusal("neutron", 404, f"{kind[:-1].capitalize()} {name} could not be found.", "NotFound")
     return _one(cloud, request, kind, name)
@@ -217,6 +219,12 @@ def _found(cloud: Cloud, request: Request, kind: str) -> list[Thing]:
         return True
 
     found = [thing for thing in cloud.things[kind].values() if fits(thing)]
+    if kind == "security_groups":
+        rules = [*cloud.things["security_group_rules"].values()]
+        return [
+            {**each, "security_group_rules": [rule for rule in rules if rule.get("security_group_id") == each["id"]]}
+            for each in found
+        ]
     return [{**each, "subnets": subnets_of(cloud, each["id"])} for each in found] if kind == "networks" else found
 
 
