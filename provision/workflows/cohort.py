@@ -18,11 +18,12 @@ from provision.errors import CloudError, NotFoundError
 from provision.guests import probes
 from provision.paths import data_path
 from provision.progress import Progress
+from provision.workflows.asking import Job
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.deleting import Deletion, delete_all
 from provision.workflows.handouts import save_urls
 from provision.workflows.labels import keep_key, observe_cohort
-from provision.workflows.launch import PROVERS, Job, converge
+from provision.workflows.launch import PROVERS, converge
 from provision.workflows.locking import hold
 from provision.workflows.machine import Reach, failed_stack, find_addresses, prove, reach_of
 from provision.workflows.orders import Order
