@@ -16,6 +16,7 @@ from provision.cli.options import flavor_option as _flavor
 from provision.cli.options import image_option as _image
 from provision.cli.options import network_option as _network
 from provision.cli.options import roster_option as _roster
+from provision.cli.options import stack_limit_option as _stack_limit
 from provision.cli.outcomes import outcome_row, print_outcomes, raise_outcomes
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
@@ -57,6 +58,7 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @_image
 @_flavor
 @_network
+@_stack_limit
 @format_option
 def plan_command(
     cohort: str,
@@ -66,6 +68,7 @@ def plan_command(
     image: str | None,
     flavor: str | None,
     network: str | None,
+    stack_limit: int | None,
     output: str,
 ) -> None:
     """Say what launch would do, and change nothing."""
@@ -73,19 +76,13 @@ def plan_command(
     from provision.cloud.identity import whoami
     from provision.core.flavors import describe
     from provision.workflows.cohort import plan
-    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.orders import Choice, read_cohort, read_order
     from provision.workflows.projects import plan_projects
 
     file = read_cohort(cohort, folder)
-    order, said = read_order(file, roster), file.said
-    connection = connect(cloud or said.cloud.name)
-    made = (plan if order.tenancy is None else plan_projects)(
-        connection,
-        order,
-        image=image or said.machine.image,
-        flavor=flavor or said.machine.flavor,
-        network=network or said.network.external_network,
-    )
+    order = read_order(file, roster, Choice(image, flavor, network, stack_limit))
+    connection = connect(cloud or file.said.cloud.name)
+    made = (plan if order.tenancy is None else plan_projects)(connection, order)
     networks = [action for action in made.layout.actions if not isinstance(action, Keep)]
     rows = [_action_row(action) for action in (*networks, *made.actions)]
     print_rows(rows, output, columns=("student", "action", "why"))
@@ -105,6 +102,7 @@ def plan_command(
 @_image
 @_flavor
 @_network
+@_stack_limit
 @click.option("--deadline", type=click.FloatRange(min=1), default=900, show_default=True, metavar="SECONDS",
               help="How long a stack may take to be made, and then a machine to prove itself ready.")  # fmt: skip
 @progress_option
@@ -117,6 +115,7 @@ def launch_command(
     image: str | None,
     flavor: str | None,
     network: str | None,
+    stack_limit: int | None,
     deadline: float,
     form: str,
     output: str,
@@ -129,17 +128,14 @@ def launch_command(
     from provision.workflows.cohort import launch
     from provision.workflows.handouts import handout_file
     from provision.workflows.letters import letters_folder
-    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.orders import Choice, read_cohort, read_order
     from provision.workflows.projects import launch_projects
 
     file = read_cohort(cohort, folder)
-    order, said = read_order(file, roster), file.said
+    order = read_order(file, roster, Choice(image, flavor, network, stack_limit))
     outcomes = (launch if order.tenancy is None else launch_projects)(
-        connect(cloud or said.cloud.name),
+        connect(cloud or file.said.cloud.name),
         order,
-        image=image or said.machine.image,
-        flavor=flavor or said.machine.flavor,
-        network=network or said.network.external_network,
         folder=file.folder,
         deadline=deadline,
         progress=make_progress(form),

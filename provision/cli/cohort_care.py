@@ -20,6 +20,7 @@ from provision.progress import Progress, Silent
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
     from provision.core.drift import Repair
+    from provision.core.outcome import Outcome
     from provision.core.usage import Usage
     from provision.workflows.orders import Order
 
@@ -123,16 +124,16 @@ def repair(
 
     from provision.cloud.connection import connect
     from provision.workflows.orders import read_cohort, read_order
-    from provision.workflows.repair import With, find_repairs
+    from provision.workflows.repair import With
     from provision.workflows.repair import repair as heal
     from provision.workflows.tenancy import across
 
     file = read_cohort(cohort, folder)
-    connection, order, machine = connect(cloud or file.said.cloud.name), read_order(file), file.said.machine
-    now, progress = datetime.now(UTC), make_progress(form)
-    found = _find(connection, order, now, progress)
-    lost = [each for each in found if isinstance(each, Failed)]
-    repairs = [each for each in found if not isinstance(each, Failed)]
+    connection, order = connect(cloud or file.said.cloud.name), read_order(file)
+    progress = make_progress(form)
+    found = _find(connection, order, datetime.now(UTC), progress)
+    lost = [each for _, each in found if isinstance(each, Failed)]
+    repairs = [each for _, each in found if not isinstance(each, Failed)]
     rows = [{"student": each.student, "repair": _cure(each, replace=replace), "why": each.why} for each in repairs]
     if dry_run or not repairs:
         print_rows(rows, output, columns=("student", "repair", "why"))
@@ -141,29 +142,28 @@ def repair(
         return
     for row in rows:
         click.echo(f"{row['student']}: {row['repair']}: {row['why']}", err=True)
-    network = file.said.network.external_network
-    terms = With(file.folder, deadline, replace, machine.image, machine.flavor, network)
-    outcomes = across(
-        connection,
-        order,
-        lambda inside, part, quiet: heal(inside, part, find_repairs(inside, part, now), terms, quiet),
-        lambda why: why,
-        words="Repairing",
-        progress=progress,
-    )
+    terms = With(file.folder, deadline, replace)
+
+    def heal_there(inside: "Connection", part: "Order", quiet: Progress) -> "Iterable[Outcome]":
+        there = [each for place, each in found if place == inside.current_project_id and not isinstance(each, Failed)]
+        return heal(inside, part, there, terms, quiet)
+
+    outcomes = across(connection, order, heal_there, lambda why: why, words="Repairing", progress=progress)
     print_outcomes(outcomes, output)
 
 
-def _find(connection: "Connection", order: "Order", now: datetime, progress: Progress) -> "list[Repair | Failed]":
-    """What is wrong with the cohort, in all its projects; and which of them cannot be looked into."""
+def _find(
+    connection: "Connection", order: "Order", now: datetime, progress: Progress
+) -> "list[tuple[str | None, Repair | Failed]]":
+    """What is wrong with the cohort, by the id of the project it is in; and which of them cannot be looked into."""
     from provision.workflows.repair import find_repairs
     from provision.workflows.tenancy import across
 
-    def find(inside: "Connection", part: "Order", _quiet: Progress) -> "Iterable[Repair | Failed]":
-        return find_repairs(inside, part, now)
+    def find(inside: "Connection", part: "Order", _quiet: Progress) -> "Iterable[tuple[str | None, Repair | Failed]]":
+        return [(inside.current_project_id, each) for each in find_repairs(inside, part, now)]
 
     words = "Looking into students' projects"
-    return across(connection, order, find, lambda why: why, words=words, progress=progress)
+    return across(connection, order, find, lambda why: (None, why), words=words, progress=progress)
 
 
 def _cure(each: "Repair", *, replace: bool) -> str:

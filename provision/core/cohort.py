@@ -67,6 +67,16 @@ class Cloud(_Table):
             description='"one project" holds all machines; with "project per student" each student owns the machine',
         ),
     ] = "one project"
+    stack_limit: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            title="Stack limit",
+            description="How many stacks Heat lets the project have, if the operator has told: nobody else can ask for"
+            " it, and 512 is usual",
+            examples=[2000],
+        ),
+    ] = None
 
 
 class Projects(_Table):

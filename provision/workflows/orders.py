@@ -26,6 +26,19 @@ U = TypeVar("U")
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What is named to make machines from, by an option or by cohort.toml; None is what the cloud itself suggests.
+
+    `stack_limit` is how many stacks Heat lets the project have, where the operator has told.
+    """
+
+    image: str | None = None
+    flavor: str | None = None
+    network: str | None = None
+    stack_limit: int | None = None
+
+
+@dataclass(frozen=True)
 class Order:
     """A course's presentation for these students: all that a launch is told. `labels` is what the cloud calls them.
 
@@ -38,6 +51,7 @@ class Order:
     students: tuple[Student, ...]
     shape: Shape = PRIVATE
     labels: Labels = field(default_factory=Labels)
+    choice: Choice = Choice()
     letter: Letter | None = None
     tenancy: Tenancy | None = None
 
@@ -78,14 +92,15 @@ def read_cohort(name: str, folder: Path | None = None) -> CohortFile:
 def read_order(
     file: CohortFile,
     roster: Path | None = None,
+    options: Choice = Choice(),
     *,
     template: Path | None = None,
     known: tuple[Student, ...] = (),
 ) -> Order:
     """What is ordered for the students of the file's roster, or of `roster`, or for those who are `known` without one.
 
-    Letters are of `template`, if it is given. Raises InvalidInputError with the problems of course, roster and the
-    letter's template.
+    `options` count more than the file, and a `template` for letters more than its. Raises InvalidInputError with the
+    problems of course, roster and the letter's template.
     """
     said = file.said
     place = roster or file.place.parent / said.cohort.roster
@@ -96,7 +111,17 @@ def read_order(
     labels = read_labels(said.cohort.privacy, file.folder, [student.id for student in students])
     shape = Shape(said.network.shape, said.network.floating_ip, said.access.web, said.access.ssh)
     check_shape(shape)
-    return Order(course, file.cohort, said.cohort.presentation, students, shape, labels, letter, _tenancy(said))
+    choice, tenancy = _chosen(said, options), _tenancy(said)
+    return Order(course, file.cohort, said.cohort.presentation, students, shape, labels, choice, letter, tenancy)
+
+
+def _chosen(said: Cohort, options: Choice) -> Choice:
+    return Choice(
+        options.image or said.machine.image,
+        options.flavor or said.machine.flavor,
+        options.network or said.network.external_network,
+        options.stack_limit or said.cloud.stack_limit,
+    )
 
 
 def _tenancy(said: Cohort) -> Tenancy | None:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +39,12 @@ from provision.guests.credentials import new_password
 from provision.guests.probes import Stage
 from provision.paths import write_private
 from provision.progress import Progress, Silent
-from provision.workflows.cohort import Plan, delete, find_actions, launch
+from provision.workflows.cohort import Plan, delete, find_actions, launch, wish
 from provision.workflows.handouts import ensure_handouts, prepare_folder, read_handouts
 from provision.workflows.labels import keep_key
 from provision.workflows.locking import hold
 from provision.workflows.orders import Order
-from provision.workflows.preflight import Ground, Wish, check_ground
+from provision.workflows.preflight import Ground, check_ground
 from provision.workflows.tenancy import find_homes, in_each
 
 if TYPE_CHECKING:
@@ -72,9 +72,6 @@ def launch_projects(
     connection: "Connection",
     order: Order,
     *,
-    image: str | None,
-    flavor: str | None,
-    network: str | None,
     folder: Path,
     deadline: float,
     progress: Progress,
@@ -84,7 +81,7 @@ def launch_projects(
     """A project for each student of the order, with the machine in it; as `launch`, which does the rest."""
     with hold(connection, order.cohort, "launch", clock, progress) as check:
         with progress.phase("Checking the cloud, the image, the flavor and the network"):
-            ground = check_ground(connection, Wish(order.course, order.presentation, image, flavor, network))
+            ground = check_ground(connection, wish(order, (), Layout((), {})))
             making = _prepare(connection, order, ground, folder)
         keep_key(order.labels, folder)
         _prepare_handouts(order, folder)
@@ -97,13 +94,12 @@ def launch_projects(
                     failed[student.id] = why
         homes = [each for each in find_homes(connection, order) if each.order.students and each.student not in failed]
 
+        choice = replace(order.choice, image=ground.image.id, flavor=ground.flavor.id, network=ground.network_id)
+
         def launch_one(inside: "Connection", part: Order, quiet: Progress) -> Iterable[Outcome]:
             return launch(
                 inside,
-                part,
-                image=ground.image.id,
-                flavor=ground.flavor.id,
-                network=ground.network_id,
+                replace(part, choice=choice),
                 folder=folder,
                 deadline=deadline,
                 progress=quiet,
@@ -195,11 +191,9 @@ def _share(connection: "Connection", image: Image, project: Project) -> None:
         accept_image(enter(connection, project), image.id, f"Accepting {image.name} in project {project.name}")
 
 
-def plan_projects(
-    connection: "Connection", order: Order, *, image: str | None, flavor: str | None, network: str | None
-) -> Plan:
+def plan_projects(connection: "Connection", order: Order) -> Plan:
     """As `plan`: who has no project yet gets one, and a machine."""
-    ground = check_ground(connection, Wish(order.course, order.presentation, image, flavor, network))
+    ground = check_ground(connection, wish(order, (), Layout((), {})))
 
     def look(inside: "Connection", part: Order, _quiet: Progress) -> Iterable[Action | Failed]:
         return find_actions(inside, part)[0]

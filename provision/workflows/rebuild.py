@@ -154,16 +154,8 @@ def _move(job: _Job, wave: Sequence[Move], name: str, check: Callable[[], None])
     check()
     stacks = _await_stacks(job, [by_student[who] for who in going], name)
     _refresh(job, stacks)
-    proved = prove_all(
-        job.connection,
-        job.order,
-        stacks.values(),
-        folder=job.terms.folder,
-        deadline=job.terms.deadline,
-        progress=job.progress,
-        stages=job.terms.stages,
-        clock=job.terms.clock,
-    )
+    reach = reach_of(job.order, job.terms.folder, job.terms.deadline, job.terms.stages)  # of handouts as they are now
+    proved = prove_all(job.connection, job.order, stacks.values(), reach, job.progress, job.terms.clock)
     job.outcomes.update({who: _kept(job, how) if isinstance(how, Failed) else how for who, how in proved.items()})
     check()
     ready = [who for who, outcome in proved.items() if isinstance(outcome, Ready)]

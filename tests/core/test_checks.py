@@ -222,6 +222,8 @@ CASES: tuple[tuple[Finding, str, tuple[str, ...], tuple[str, ...]], ...] = (
     (mtu(1279, "public"), WARNING, ("1279 bytes", "no IPv6"), ("MTU of at least 1442",)),
     (mtu(None, "public"), UNKNOWN, ("does not tell that of public",), ()),
     (checks.stacks(500, 12), OK, ("500 more stacks, 12 are there",), ()),
+    (checks.stacks(500, 13, 513), OK, ("no more than 513",), ()),
+    (checks.stacks(500, 13, 500), REFUSAL, ("13 too many for 500",), ("max_stacks_per_tenant = 513", "stack_limit")),
     (checks.stacks(500, 13), WARNING, ("1 are refused",), ("max_stacks_per_tenant", "at least 513")),
     (quota("floating IPs", 50, 40), OK, ("floating IPs: 10 needed, 10 free (40 of 50 used)",), ()),
     (quota("floating IPs", -1, 40), OK, ("no limit",), ()),

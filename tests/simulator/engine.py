@@ -27,8 +27,10 @@ def begin_update(cloud: Cloud, stack: Stack) -> None:
     for name, thing in list(stack.made.items()):
         if cloud.things["servers"].get(thing["id"], {}).get("status") == "ERROR" and "FAILED" in stack.states[name][0]:
             cloud.delete_server_by_id(thing["id"])  # Heat replaces a server that failed and is in ERROR
-        if thing["kind"] in cloud.things and thing["id"] not in cloud.things[thing["kind"]]:
-            del stack.made[name]
+        gone = thing["kind"] in cloud.things and thing["id"] not in cloud.things[thing["kind"]]
+        if gone or name in stack.unhealthy:
+            _unmake(cloud, stack.made.pop(name))
+    stack.unhealthy.clear()
     _rebuild(cloud, stack)
     _make_all(cloud, stack, "UPDATE")
 
@@ -108,7 +110,8 @@ def _make(cloud: Cloud, stack: Stack, part: Part, fate: Fate | None) -> None:
     outer = cloud.scope(stack)
     given = resolve(part.given, outer)
     scope = replace(outer, parameters={**outer.parameters, **given})
-    thing = make(cloud, stack, resolve(part.properties, scope))
+    named = {"name": f"{stack.name}-{part.name}-{len(stack.made):012}"}  # as Heat names what has no name of its own
+    thing = make(cloud, stack, {**named, **resolve(part.properties, scope)})
     stack.made[".".join(part.path)] = {"kind": kind, **thing}
     if fate:  # the thing is there, and is no good
         if kind == "servers":
@@ -130,6 +133,7 @@ def _complete(cloud: Cloud, stack: Stack, action: str) -> None:
         if server and server["status"] == "BUILD":
             boot = inf if cloud.fate(stack, "OS::Nova::Server", "BOOT") else cloud.setup.build.boot
             server |= {"status": "ACTIVE", "serves": cloud.clock.now() + boot}
+            server["nobodys"] = cloud.fate(stack, "OS::Nova::Server", "DATA") is not None
     stack.becomes(f"{action}_COMPLETE", f"Stack {action} completed successfully")
 
 
@@ -240,8 +244,8 @@ def _group(cloud: Cloud, stack: Stack, properties: Mapping[str, Any]) -> Thing:
     rules = properties.get("rules") or []
     _checked(cloud, "security_group_rules", "security_group_rule", len(rules) + 2)
     made = _plain("security_groups", "security_group")(cloud, stack, properties)
-    for rule in (*rules, {"direction": "egress", "ethertype": "IPv4"}, {"direction": "egress", "ethertype": "IPv6"}):
-        cloud.add("security_group_rules", {"direction": "ingress", **rule, "security_group_id": made["id"]})
+    for rule in (*rules, {"direction": "egress"}, {"direction": "egress", "ethertype": "IPv6"}):
+        cloud.add_rule(made["id"], rule)
     return made
 
 

@@ -109,8 +109,8 @@ class Fate:
     """What becomes of stacks whose names match `stacks`, the first `times` of them (a second try is another stack).
 
     `at` is the type of the resource at which it happens. `action` is CREATE, UPDATE or DELETE: with `reason` it fails
-    there, without it never gets further. The action BOOT, of a server, is a machine that never serves. `share` is the
-    chance of each.
+    there, without it never gets further. The action BOOT, of a server, is a machine that never serves; DATA, one that
+    serves, but did not learn at its boot whose it is. `share` is the chance of each.
     """
 
     stacks: str = ""

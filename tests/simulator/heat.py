@@ -59,6 +59,9 @@ def _one(cloud: Cloud, request: Request, method: str, stack: Stack, rest: list[s
             return Answer(204)
         case ["PATCH"] | ["PUT"]:
             return _update(cloud, request, stack)
+        case ["PATCH", "resources", name] if name in stack.made:
+            stack.unhealthy.add(name)
+            return Answer(200)
         case ["POST", "actions"]:
             return _act(cloud, request, stack)
     return refusal("heat", 404, "The resource could not be found.", "HTTPNotFound")

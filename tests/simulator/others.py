@@ -109,7 +109,9 @@ def network(cloud: Cloud, request: Request) -> Answer:
     if request.method == "POST":
         return _add(cloud, request, kind)
     if not name:
-        return Answer(200, {kind: _found(cloud, request, kind)})
+        fields = request.fields
+        found = _found(cloud, request, kind)
+        return Answer(200, {kind: [{key: each[key] for key in fields} for each in found] if fields else found})
     if name not in cloud.things[kind] or not _seen(cloud, cloud.things[kind][name]):
         return refusal("neutron", 404, f"{kind[:-1].capitalize()} {name} could not be found.", "NotFound")
     return _one(cloud, request, kind, name)
@@ -182,6 +184,8 @@ def _found(cloud: Cloud, request: Request, kind: str) -> list[Thing]:
         return True
 
     found = [thing for thing in cloud.things[kind].values() if _seen(cloud, thing) and fits(thing)]
+    if kind == "security_groups":
+        return [{**each, "security_group_rules": _rules(cloud, each["id"])} for each in found]
     return [{**each, "subnets": subnets_of(cloud, each["id"])} for each in found] if kind == "networks" else found
 
 

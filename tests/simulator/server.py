@@ -126,7 +126,7 @@ def _act(cloud: Cloud, request: Request) -> Answer:
     cloud.advance()
     if request.service == "machines":
         serving = cloud.serves(request.path.split("/")[1])
-        return Answer(200 if serving else 502, {"ready": serving})
+        return Answer({"yes": 200, "whose?": 403}.get(serving, 502), {"ready": serving})
     service = _SERVICES.get(request.service)
     if service is None:
         return refusal("", 404, "There is no such service.")

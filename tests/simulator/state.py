@@ -64,6 +64,7 @@ class Stack:
     made: dict[str, Thing] = field(default_factory=dict)
     states: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # status, reason, when
     project: str = PROJECT
+    unhealthy: set[str] = field(default_factory=set)  # what the next update makes anew
     turn: int = 0  # a new action makes what the one before had begun be forgotten
     listed: str | None = None  # as a list shows it, until something changes
 
@@ -115,6 +116,7 @@ class Cloud:
         self.taken.clear()
         for server in self.things["servers"].values():
             server["serves"] = min(server.get("serves", inf), self.clock.now())  # what never got ready does so now
+            server["nobodys"] = False
         self._expected: dict[Happening, int] = {}
         for each in setup.happenings:
             self.expect(each)
@@ -246,11 +248,14 @@ class Cloud:
                 return fate
         return None
 
-    def serves(self, address: str) -> bool:
-        """Whether a machine answers at that public address."""
+    def serves(self, address: str) -> str:
+        """What a machine answers at that public address: "yes", "no", or "whose?" if it does not know its student."""
         made = self.behind[address].made.values() if address in self.behind else ()
         servers = [self.things["servers"].get(each["id"], {}) for each in made if each["kind"] == "servers"]
-        return any(each.get("status") == "ACTIVE" and each.get("serves", inf) <= self.clock.now() for each in servers)
+        up = [
+            each for each in servers if each.get("status") == "ACTIVE" and each.get("serves", inf) <= self.clock.now()
+        ]
+        return "no" if not up else "whose?" if up[0].get("nobodys") else "yes"
 
     def suffer(self, fault: Fault, seconds: float) -> None:
         """Meet a fault from now on, and for so long."""
@@ -286,9 +291,15 @@ class Cloud:
 
     def open_rule(self, name: str) -> str:
         """Somebody opens all of TCP to the world in the security group of stack `name`."""
-        rule = {"direction": "ingress", "protocol": "tcp", "remote_ip_prefix": "0.0.0.0/0", "ethertype": "IPv4"}
         group = self.thing_of(name, "security_groups")["id"]
-        return self.add("security_group_rules", {**rule, "security_group_id": group})
+        return self.add_rule(group, {"protocol": "tcp", "remote_ip_prefix": "0.0.0.0/0"})
+
+    def add_rule(self, group: str, said: Mapping[str, Any]) -> str:
+        """A security group's rule, with all that Neutron shows of one."""
+        ports = {key: int(said[key]) if said.get(key) else None for key in ("port_range_min", "port_range_max")}
+        usual = {"direction": "ingress", "ethertype": "IPv4", "protocol": None, "remote_ip_prefix": None}
+        whole = {**usual, "remote_group_id": None, **said, **ports, "security_group_id": group}
+        return self.add("security_group_rules", whole)
 
     def parse(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any], list[Part]]:
         """The template, the parameters with their defaults, and the parts that a request for a stack asks for."""

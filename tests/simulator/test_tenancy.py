@@ -35,9 +35,6 @@ def launch(operator: Operator, wanted: Order) -> tuple[Outcome, ...]:
     return launch_projects(
         operator.connect(),
         wanted,
-        image=None,
-        flavor=None,
-        network=None,
         folder=operator.folder,
         deadline=operator.deadline,
         progress=Silent(),
