@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provision.cli.machine_words import Named
 from provision.cli.options import cohort_cloud_option, handout_option
 from provision.cli.outcomes import raise_failed
 from provision.cli.output import format_option, print_rows
@@ -13,9 +14,13 @@ from provision.cli.progress import make_progress, progress_option
 from provision.core.outcome import Failed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provision.cloud.connection import Connection
     from provision.guests.caretaker import Door
+    from provision.progress import Progress
     from provision.workflows.caretaking import Saved
-    from provision.workflows.orders import CohortFile
+    from provision.workflows.orders import CohortFile, Order
 
 folder_type = click.Path(file_okay=False, path_type=Path)
 
@@ -39,7 +44,7 @@ def reset(cohort: str, student: str, cloud: str | None, folder: Path | None) -> 
     from provision.workflows.orders import read_cohort
 
     file = read_cohort(cohort, folder)
-    click.echo(reset_password(_door(file, student, cloud), file.folder, student))
+    click.echo(reset_password(_door(Named(file, student, cloud)), file.folder, student))
 
 
 @click.command(short_help="Copy students' files from their machines to here.")
@@ -78,12 +83,18 @@ def backup(
     from provision.workflows.caretaking import Wanted, back_up
     from provision.workflows.observing import observe_chosen
     from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.tenancy import across
 
     file = read_cohort(cohort, folder)
-    connection = connect(cloud or file.said.cloud.name)
-    stacks = observe_chosen(connection, read_order(file), students)
+    connection, order = connect(cloud or file.said.cloud.name), read_order(file)
     wanted = Wanted(to or _backups(file), keep, timedelta(minutes=max_age))
-    outcomes = back_up(connection, stacks, file.folder, wanted, make_progress(form))
+
+    def save(inside: "Connection", part: "Order", progress: "Progress") -> "Iterable[Saved | Failed]":
+        stacks = observe_chosen(inside, part, students if order.tenancy is None else ())
+        return back_up(inside, stacks, file.folder, wanted, progress)
+
+    progress = make_progress(form)
+    outcomes = across(connection, order, save, lambda why: why, words="Backing up", progress=progress, only=students)
     print_rows([_row(each) for each in outcomes], output, columns=("student", "state", "files", "file"))
     for each in outcomes:
         if not isinstance(each, Failed) and each.skipped:
@@ -113,7 +124,7 @@ def restore(cohort: str, student: str, source: Path | None, cloud: str | None, f
 
     file = read_cohort(cohort, folder)
     taken = source if source and not source.is_dir() else newest_file(Shelf(source or _backups(file), student))
-    done = put_back(_door(file, student, cloud), taken)
+    done = put_back(_door(Named(file, student, cloud)), taken)
     kept = f"; what was there is in ~/{done.kept}" if done.kept else "; nothing differed"
     click.echo(f"{done.files} files of {taken} are on {student}'s machine{kept}.")
 
@@ -122,16 +133,15 @@ def _backups(file: "CohortFile") -> Path:
     return file.place.parent / "backups" / file.cohort
 
 
-def _door(file: "CohortFile", student: str, cloud: str | None) -> "Door":
+def _door(who: Named) -> "Door":
     """The caretaker's way into a student's machine."""
-    from provision.cloud.connection import connect
     from provision.workflows.caretaking import door_of
     from provision.workflows.labels import read_labels
     from provision.workflows.machine import find_stack
 
-    labels = read_labels(file.said.cohort.privacy, file.folder, [student])
-    connection = connect(cloud or file.said.cloud.name)
-    return door_of(connection, find_stack(connection, file.cohort, student, labels), file.folder)
+    file, connection = who.file, who.connect()
+    labels = read_labels(file.said.cohort.privacy, file.folder, [who.student])
+    return door_of(connection, find_stack(connection, file.cohort, who.student, labels), file.folder)
 
 
 def _row(outcome: "Saved | Failed") -> dict[str, object]:

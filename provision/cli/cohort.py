@@ -8,21 +8,27 @@ import click
 
 from provision.cli.cohort_care import CARE
 from provision.cli.cohort_file import FILES
+from provision.cli.cohort_handouts import handouts
 from provision.cli.cohort_preflight import preflight
+from provision.cli.cohort_rebuild import rebuild
 from provision.cli.options import cohort_cloud_option, handout_option
 from provision.cli.options import flavor_option as _flavor
 from provision.cli.options import image_option as _image
 from provision.cli.options import network_option as _network
 from provision.cli.options import roster_option as _roster
+from provision.cli.options import stack_limit_option as _stack_limit
 from provision.cli.outcomes import outcome_row, print_outcomes, raise_outcomes
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
 from provision.core.naming import STUDENT_ID
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Wait
 from provision.errors import InvalidInputError
+from provision.progress import Silent
 
 if TYPE_CHECKING:
+    from provision.cloud.connection import Connection
     from provision.workflows.cohort import Standing
+    from provision.workflows.orders import CohortFile
 
 PROVE_AGAIN = 60.0  # seconds that a machine which once was ready gets to prove it anew
 
@@ -32,7 +38,7 @@ def cohort() -> None:
     """Launch a class from its cohort.toml, watch it, take it down."""
 
 
-for command in (*FILES, preflight, *CARE):
+for command in (*FILES, preflight, handouts, rebuild, *CARE):
     cohort.add_command(command)
 
 
@@ -52,6 +58,7 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 @_image
 @_flavor
 @_network
+@_stack_limit
 @format_option
 def plan_command(
     cohort: str,
@@ -61,6 +68,7 @@ def plan_command(
     image: str | None,
     flavor: str | None,
     network: str | None,
+    stack_limit: int | None,
     output: str,
 ) -> None:
     """Say what launch would do, and change nothing."""
@@ -68,18 +76,13 @@ def plan_command(
     from provision.cloud.identity import whoami
     from provision.core.flavors import describe
     from provision.workflows.cohort import plan
-    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.orders import Choice, read_cohort, read_order
+    from provision.workflows.projects import plan_projects
 
     file = read_cohort(cohort, folder)
-    order, said = read_order(file, roster), file.said
-    connection = connect(cloud or said.cloud.name)
-    made = plan(
-        connection,
-        order,
-        image=image or said.machine.image,
-        flavor=flavor or said.machine.flavor,
-        network=network or said.network.external_network,
-    )
+    order = read_order(file, roster, Choice(image, flavor, network, stack_limit))
+    connection = connect(cloud or file.said.cloud.name)
+    made = (plan if order.tenancy is None else plan_projects)(connection, order)
     networks = [action for action in made.layout.actions if not isinstance(action, Keep)]
     rows = [_action_row(action) for action in (*networks, *made.actions)]
     print_rows(rows, output, columns=("student", "action", "why"))
@@ -99,6 +102,7 @@ def plan_command(
 @_image
 @_flavor
 @_network
+@_stack_limit
 @click.option("--deadline", type=click.FloatRange(min=1), default=900, show_default=True, metavar="SECONDS",
               help="How long a stack may take to be made, and then a machine to prove itself ready.")  # fmt: skip
 @progress_option
@@ -111,6 +115,7 @@ def launch_command(
     image: str | None,
     flavor: str | None,
     network: str | None,
+    stack_limit: int | None,
     deadline: float,
     form: str,
     output: str,
@@ -122,21 +127,20 @@ def launch_command(
     from provision.cloud.connection import connect
     from provision.workflows.cohort import launch
     from provision.workflows.handouts import handout_file
-    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.letters import letters_folder
+    from provision.workflows.orders import Choice, read_cohort, read_order
+    from provision.workflows.projects import launch_projects
 
     file = read_cohort(cohort, folder)
-    order, said = read_order(file, roster), file.said
-    outcomes = launch(
-        connect(cloud or said.cloud.name),
+    order = read_order(file, roster, Choice(image, flavor, network, stack_limit))
+    outcomes = (launch if order.tenancy is None else launch_projects)(
+        connect(cloud or file.said.cloud.name),
         order,
-        image=image or said.machine.image,
-        flavor=flavor or said.machine.flavor,
-        network=network or said.network.external_network,
         folder=file.folder,
         deadline=deadline,
         progress=make_progress(form),
     )
-    click.echo(f"Passwords and keys: {handout_file(file.folder)}", err=True)
+    click.echo(f"Passwords and keys: {handout_file(file.folder)}, letters: {letters_folder(file.folder)}", err=True)
     print_outcomes(outcomes, output)
 
 
@@ -145,12 +149,20 @@ def launch_command(
 def status_command(cohort: str, cloud: str | None, folder: Path | None, output: str) -> None:
     """Show how every student's machine stands, proved anew."""
     from provision.cloud.connection import connect
-    from provision.workflows.cohort import status
+    from provision.workflows.cohort import Standing, status
     from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.tenancy import across
 
     file = read_cohort(cohort, folder)
     order = read_order(file)
-    standings = status(connect(cloud or file.said.cloud.name), order, folder=file.folder, deadline=PROVE_AGAIN)
+    standings = across(
+        connect(cloud or file.said.cloud.name),
+        order,
+        lambda inside, part, _: status(inside, part, folder=file.folder, deadline=PROVE_AGAIN),
+        lambda why: Standing(why.student, Create(why.student), why),
+        words="Looking into students' projects",
+        progress=Silent(),
+    )
     print_standings(standings, output)
 
 
@@ -201,6 +213,9 @@ def delete_command(
         check_ended(file, date.today())
     name, labels = file.cohort, labels_if_any(file.said.cohort.privacy, file.folder)
     connection = connect(cloud or file.said.cloud.name)
+    if file.said.cloud.tenancy == "project per student":
+        _delete_projects(connection, file, yes=yes, deadline=deadline, form=form)
+        return
     stacks = sorted(find_cohort(connection, name), key=lambda stack: stack.name)
     click.echo(f"These machines are deleted, with their disks, networks and addresses ({len(stacks)}):", err=True)
     for stack in stacks:
@@ -211,6 +226,26 @@ def delete_command(
         ask_for_name(name)
     count = delete(connection, name, deadline=deadline, progress=make_progress(form))
     click.echo(f"{count} deleted. Nothing of {name} is left on the cloud; its handouts are kept.")
+
+
+def _delete_projects(connection: "Connection", file: "CohortFile", *, yes: bool, deadline: float, form: str) -> None:
+    from provision.workflows.orders import read_order
+    from provision.workflows.projects import delete_projects, shared_images
+    from provision.workflows.tenancy import find_homes
+
+    order = read_order(file)
+    homes = find_homes(connection, order)
+    click.echo(f"These projects are deleted, with the machines in them ({len(homes)}):", err=True)
+    for home in homes:
+        click.echo(f"  {home.project.name}  of {home.student}", err=True)
+    if not yes:
+        ask_for_name(file.cohort)
+    images = shared_images(connection, order)
+    count = delete_projects(connection, order, images, deadline=deadline, progress=make_progress(form))
+    click.echo(
+        f"{count} machines and {len(homes)} projects deleted. Nothing of {file.cohort} is left on the cloud; its "
+        "handouts are kept."
+    )
 
 
 def ask_for_name(cohort: str) -> None:

@@ -1,7 +1,7 @@
 """What is done with a class between its launch and its end: `provision cohort suspend`, `resume` and others."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +14,15 @@ from provision.cli.outcomes import print_outcomes, raise_failed
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
 from provision.core.outcome import Failed
+from provision.errors import CloudError
+from provision.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from provision.cloud.connection import Connection
     from provision.core.drift import Repair
+    from provision.core.outcome import Outcome
     from provision.core.usage import Usage
+    from provision.workflows.orders import Order
 
 
 def _deadline(seconds: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -44,10 +49,17 @@ def suspend(
     from provision.cloud.connection import connect
     from provision.workflows.orders import read_cohort, read_order
     from provision.workflows.power import suspend as lay
+    from provision.workflows.tenancy import across
 
     file = read_cohort(cohort, folder)
-    connection = connect(cloud or file.said.cloud.name)
-    outcomes = lay(connection, read_order(file), shelve=shelve, deadline=deadline, progress=make_progress(form))
+    outcomes = across(
+        connect(cloud or file.said.cloud.name),
+        read_order(file),
+        lambda inside, part, progress: lay(inside, part, shelve=shelve, deadline=deadline, progress=progress),
+        lambda why: why,
+        words="Suspending machines",
+        progress=make_progress(form),
+    )
     rows = [
         {"student": each.student, "state": "failed", "why": each.reason}
         if isinstance(each, Failed)
@@ -70,11 +82,18 @@ def resume(cohort: str, cloud: str | None, folder: Path | None, deadline: float,
     from provision.cloud.connection import connect
     from provision.workflows.orders import read_cohort, read_order
     from provision.workflows.power import resume as wake
+    from provision.workflows.tenancy import across
 
     file = read_cohort(cohort, folder)
-    connection = connect(cloud or file.said.cloud.name)
-    order = read_order(file)
-    print_outcomes(wake(connection, order, folder=file.folder, deadline=deadline, progress=make_progress(form)), output)
+    outcomes = across(
+        connect(cloud or file.said.cloud.name),
+        read_order(file),
+        lambda inside, part, progress: wake(inside, part, folder=file.folder, deadline=deadline, progress=progress),
+        lambda why: why,
+        words="Resuming machines",
+        progress=make_progress(form),
+    )
+    print_outcomes(outcomes, output)
 
 
 @click.command(short_help="Heal what failed, got stuck or was changed by hand.")
@@ -105,22 +124,46 @@ def repair(
 
     from provision.cloud.connection import connect
     from provision.workflows.orders import read_cohort, read_order
-    from provision.workflows.repair import With, find_repairs
+    from provision.workflows.repair import With
     from provision.workflows.repair import repair as heal
+    from provision.workflows.tenancy import across
 
     file = read_cohort(cohort, folder)
-    connection, order, machine = connect(cloud or file.said.cloud.name), read_order(file), file.said.machine
-    repairs = find_repairs(connection, order, datetime.now(UTC))
+    connection, order = connect(cloud or file.said.cloud.name), read_order(file)
+    progress = make_progress(form)
+    found = _find(connection, order, datetime.now(UTC), progress)
+    lost = [each for _, each in found if isinstance(each, Failed)]
+    repairs = [each for _, each in found if not isinstance(each, Failed)]
     rows = [{"student": each.student, "repair": _cure(each, replace=replace), "why": each.why} for each in repairs]
     if dry_run or not repairs:
         print_rows(rows, output, columns=("student", "repair", "why"))
         click.echo(f"{order.cohort}: {len(repairs) or 'nothing'} to repair.", err=True)
+        raise_failed(lost, len(lost), "cannot be looked at")
         return
     for row in rows:
         click.echo(f"{row['student']}: {row['repair']}: {row['why']}", err=True)
-    network = file.said.network.external_network
-    terms = With(file.folder, deadline, replace, machine.image, machine.flavor, network)
-    print_outcomes(heal(connection, order, repairs, terms, make_progress(form)), output)
+    terms = With(file.folder, deadline, replace)
+
+    def heal_there(inside: "Connection", part: "Order", quiet: Progress) -> "Iterable[Outcome]":
+        there = [each for place, each in found if place == inside.current_project_id and not isinstance(each, Failed)]
+        return heal(inside, part, there, terms, quiet)
+
+    outcomes = across(connection, order, heal_there, lambda why: why, words="Repairing", progress=progress)
+    print_outcomes(outcomes, output)
+
+
+def _find(
+    connection: "Connection", order: "Order", now: datetime, progress: Progress
+) -> "list[tuple[str | None, Repair | Failed]]":
+    """What is wrong with the cohort, by the id of the project it is in; and which of them cannot be looked into."""
+    from provision.workflows.repair import find_repairs
+    from provision.workflows.tenancy import across
+
+    def find(inside: "Connection", part: "Order", _quiet: Progress) -> "Iterable[tuple[str | None, Repair | Failed]]":
+        return [(inside.current_project_id, each) for each in find_repairs(inside, part, now)]
+
+    words = "Looking into students' projects"
+    return across(connection, order, find, lambda why: (None, why), words=words, progress=progress)
 
 
 def _cure(each: "Repair", *, replace: bool) -> str:
@@ -156,10 +199,10 @@ def report(cohort: str, cloud: str | None, folder: Path | None, students: int | 
     from provision.cloud.connection import connect
     from provision.core.usage import total
     from provision.workflows.orders import read_cohort, read_order
-    from provision.workflows.report import report as ask
+    from provision.workflows.report import report_all
 
     file = read_cohort(cohort, folder)
-    made = ask(connect(cloud or file.said.cloud.name), file, read_order(file), datetime.now(UTC), students)
+    made = report_all(connect(cloud or file.said.cloud.name), file, read_order(file), datetime.now(UTC), students)
     rows = [_rounded(each) for each in made.used]
     if output == "json":
         needed = made.needed
@@ -195,11 +238,17 @@ def gc(cohort: str, cloud: str | None, yes: bool, deadline: float, form: str) ->
     """
     from provision.cloud.connection import connect
     from provision.workflows.leftovers import delete_leftovers, find_leftovers
-    from provision.workflows.orders import read_cohort
+    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.tenancy import across
 
     file = read_cohort(cohort)
     connection = connect(cloud or file.said.cloud.name)
-    found = find_leftovers(connection, file.cohort)
+    if file.said.cloud.tenancy == "project per student":
+        places = across(connection, read_order(file), lambda inside, *_: [inside], _raise, words="", progress=Silent())
+    else:
+        places = [connection]
+    by_place = [(each, find_leftovers(each, file.cohort)) for each in places]
+    found = [thing for _, things in by_place for thing in things]
     if not found:
         click.echo(f"Nothing bears the tag of {file.cohort} without a stack.")
         return
@@ -208,8 +257,17 @@ def gc(cohort: str, cloud: str | None, yes: bool, deadline: float, form: str) ->
         click.echo(f"  {each}  {each.id}", err=True)
     if not yes:
         click.confirm("Delete them?", abort=True, err=True)
-    count = delete_leftovers(connection, file.cohort, found, deadline=deadline, progress=make_progress(form))
+    progress = make_progress(form)
+    count = sum(
+        delete_leftovers(place, file.cohort, things, deadline=deadline, progress=progress)
+        for place, things in by_place
+        if things
+    )
     click.echo(f"{count} deleted.")
+
+
+def _raise(why: Failed) -> "Connection":
+    raise CloudError(f"{why.student}: {why.reason}", hint=why.hint)
 
 
 @click.command(short_help="Move a cohort's last day.")

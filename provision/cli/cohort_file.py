@@ -91,6 +91,7 @@ def _meaning(file: "CohortFile", order: "Order") -> Iterator[tuple[str, str]]:
     yield "SSH for", _who(said.access.ssh) if said.access.ssh else "nobody"
     yield "pool", "; ".join([f"{said.pool.size or 'no'} machines ahead of need", *said.pool.timetable])
     yield "the cloud learns", "opaque labels" if said.cohort.privacy else "students' ids"
+    yield "letters", f"{said.handouts.template}; for help: {said.handouts.help}"
     yield "handouts", str(file.folder)
 
 

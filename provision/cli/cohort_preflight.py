@@ -13,6 +13,7 @@ from provision.cli.options import (
     image_option,
     network_option,
     roster_option,
+    stack_limit_option,
 )
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
@@ -26,6 +27,7 @@ from provision.errors import PreflightError
 @image_option
 @flavor_option
 @network_option
+@stack_limit_option
 @handout_option
 @cohort_cloud_option
 @click.option("--no-canary", is_flag=True, help="Make no machine to see whether one works.")
@@ -45,6 +47,7 @@ def preflight(
     image: str | None,
     flavor: str | None,
     network: str | None,
+    stack_limit: int | None,
     folder: Path | None,
     cloud: str | None,
     no_canary: bool,
@@ -58,17 +61,14 @@ def preflight(
     is touched. If anything refuses a launch the exit code is 3.
     """
     from provision.cloud.connection import connect
-    from provision.workflows.orders import read_cohort, read_order
+    from provision.workflows.orders import Choice, read_cohort, read_order
     from provision.workflows.rehearsal import preflight as rehearse
 
     file = read_cohort(cohort, folder)
-    order, said = read_order(file, roster), file.said
+    order = read_order(file, roster, Choice(image, flavor, network, stack_limit))
     findings = rehearse(
-        connect(cloud or said.cloud.name),
+        connect(cloud or file.said.cloud.name),
         order,
-        image=image or said.machine.image,
-        flavor=flavor or said.machine.flavor,
-        network=network or said.network.external_network,
         canary=not no_canary,
         deadline=deadline,
         progress=make_progress(form),

@@ -23,8 +23,7 @@ def up(words: tuple[str, ...], cloud: str | None, folder: Path | None, deadline:
     from provision.workflows.lifecycle import up as bring
 
     who = named(words, cloud, folder)
-    said = who.file.said
-    wanted = Wanted(who.file.folder, deadline, said.machine.image, said.machine.flavor, said.network.external_network)
+    wanted = Wanted(who.file.folder, deadline)
     print_outcomes([bring(who.connect(), who.order(), who.student, wanted, make_progress(form))], output)
 
 

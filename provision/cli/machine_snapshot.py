@@ -87,7 +87,9 @@ def restore(
 
     Its address stays, and so does the password that it had when the snapshot was made.
     """
+    from provision.clock import REAL
     from provision.workflows.lifecycle import find_stacks
+    from provision.workflows.machine import reach_of
     from provision.workflows.power import prove_all
     from provision.workflows.snapshots import find_snapshot
     from provision.workflows.snapshots import restore as go_back
@@ -103,7 +105,8 @@ def restore(
         ask_for(who.student, "student's id", "nothing was changed")
     go_back(connection, order, who.student, found, deadline=deadline, progress=progress)
     stacks = find_stacks(connection, order, who.student)[:1]
-    proved = prove_all(connection, order, stacks, folder=who.file.folder, deadline=deadline, progress=progress)
+    reach = reach_of(order, who.file.folder, deadline)
+    proved = prove_all(connection, order, stacks, reach, progress, REAL)
     print_outcomes(proved.values(), output)
 
 

@@ -1,7 +1,7 @@
 """What the verbs of one machine share: how it is named, and who that is on which cloud."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,17 +63,32 @@ class Named:
     cloud: str | None
 
     def connect(self) -> "Connection":
-        """The cloud of the cohort, or the one that was given."""
+        """Where the machine is, or is to be: in the student's project, if the student has one, or in that of all."""
+        from provision.workflows.tenancy import home_of
+
+        if self.file.said.cloud.tenancy == "one project":
+            return self.outside()
+        return home_of(self.outside(), self._order(without_roster=True), self.student)
+
+    def outside(self) -> "Connection":
+        """The cloud of the cohort, or the one that was given, in the project of who asks."""
         from provision.cloud.connection import connect
 
         return connect(self.cloud or self.file.said.cloud.name)
 
     def order(self, *, stands: bool = False) -> "Order":
-        """All that cohort.toml and roster say. Where it `stands` already, a student needs no roster."""
+        """All that cohort.toml and roster say.
+
+        Where the machine `stands` already, its student needs no roster; and all is in the project that it is in.
+        """
+        order = self._order(without_roster=stands)
+        return replace(order, tenancy=None) if stands else order
+
+    def _order(self, *, without_roster: bool) -> "Order":
         from provision.core.roster import Student
         from provision.workflows.orders import read_order
 
-        without = stands and not (self.file.place.parent / self.file.said.cohort.roster).is_file()
+        without = without_roster and not (self.file.place.parent / self.file.said.cohort.roster).is_file()
         return read_order(self.file, known=(Student(self.student, self.student, ""),) if without else ())
 
     def access(self, connection: "Connection") -> "Access":

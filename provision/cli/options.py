@@ -24,3 +24,9 @@ image_option = click.option(
 )
 flavor_option = click.option("--flavor", metavar="NAME", help="Another flavor than cohort.toml's.")
 network_option = click.option("--external-network", "network", metavar="NAME", help="Another than cohort.toml's.")
+stack_limit_option = click.option(
+    "--stack-limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many stacks Heat lets the project have, as the operator says, if not 512 or what cohort.toml says.",
+)

@@ -15,7 +15,7 @@ from provision.cli.progress import make_progress, progress_option
 if TYPE_CHECKING:
     from provision.core.cohort import Cohort
     from provision.core.pool import Terms
-    from provision.workflows.orders import CohortFile
+    from provision.workflows.orders import Choice, CohortFile
     from provision.workflows.pool import Pool
     from provision.workflows.warming import Look
 
@@ -68,21 +68,13 @@ def start_command(
     """
     from provision.guests.pooled import waiting_stages
     from provision.workflows.handouts import caretaker_key
-    from provision.workflows.orders import read_cohort
+    from provision.workflows.orders import Choice, read_cohort
     from provision.workflows.stocking import Keeper
     from provision.workflows.warming import start
 
     file = read_cohort(cohort, folder)
-    opened, said = _open(file, cloud), file.said
-    keeper = Keeper(
-        opened,
-        _terms(said, size),
-        waiting_stages(caretaker_key(file.folder)),
-        image or said.machine.image,
-        flavor or said.machine.flavor,
-        network or said.network.external_network,
-        deadline,
-    )
+    opened = _open(file, cloud, Choice(image, flavor, network))
+    keeper = Keeper(opened, _terms(file.said, size), waiting_stages(caretaker_key(file.folder)), deadline)
     _print(opened, start(keeper, make_progress(form), keep=keep), output)
 
 
@@ -115,14 +107,16 @@ def drain_command(cohort: str, cloud: str | None, folder: Path | None, deadline:
     click.echo(f"{count} deleted. No machine waits for {file.cohort}'s students any more.")
 
 
-def _open(file: "CohortFile", cloud: str | None) -> "Pool":
+def _open(file: "CohortFile", cloud: str | None, options: "Choice | None" = None) -> "Pool":
     from provision.cloud.connection import connect
     from provision.guests.pooled import bind_by
     from provision.workflows.handouts import caretaker_key
-    from provision.workflows.orders import read_order
+    from provision.workflows.orders import Choice, read_order
     from provision.workflows.pool import Pool
+    from provision.workflows.tenancy import check_one_project
 
-    order = read_order(file)
+    order = read_order(file, options=options or Choice())
+    check_one_project(order, "The pool")
     return Pool(connect(cloud or file.said.cloud.name), order, file.folder, bind_by(caretaker_key(file.folder)))
 
 

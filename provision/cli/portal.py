@@ -13,6 +13,8 @@ from provision.cli.options import cohort_cloud_option, handout_option
 from provision.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from provision.workflows.orders import CohortFile
 
 database_option = click.option(
@@ -61,8 +63,6 @@ def serve(
     deadline: float,
 ) -> None:
     """Serve the page until interrupted. Stop it and start it again at will: what was begun goes on."""
-    import uvicorn
-
     from provision.cloud.connection import connect
     from provision.portal.store import open_store
     from provision.portal.visit import Portal, Settings
@@ -87,19 +87,27 @@ def serve(
     app = make_portal(Portal(desk, engine, settings), ways)
     with open_desk(desk):
         click.echo(f"Serving {file.cohort} on {'https' if certificate else 'http'}://{address}:{port}/", err=True)
-        uvicorn.run(
-            app,
-            host=address,
-            port=port,
-            ssl_certfile=certificate,
-            ssl_keyfile=key,
-            proxy_headers=proxies is not None,
-            forwarded_allow_ips=proxies,
-            access_log=False,  # it would write the links down; the guard logs, and knows them
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=3,  # streams never end by themselves
-        )
+        _listen(app, address, port, certificate, key, proxies)
+
+
+def _listen(
+    app: "Starlette", address: str, port: int, certificate: str | None, key: str | None, proxies: str | None
+) -> None:
+    import uvicorn
+
+    uvicorn.run(
+        app,
+        host=address,
+        port=port,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+        proxy_headers=proxies is not None,
+        forwarded_allow_ips=proxies,
+        access_log=False,  # it would write the links down; the guard logs, and knows them
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=3,  # streams never end by themselves
+    )
 
 
 def check_transport(address: str, certificate: str | None, key: str | None, proxies: str | None) -> bool:

@@ -61,6 +61,7 @@ def _server(found: Any) -> Server:
         flavor.vcpus or 0,
         flavor.ram or 0,
         flavor.disk or 0,
+        found.image.id or "" if found.image else "",
     )
 
 

@@ -1,6 +1,8 @@
 """Who we are to the cloud: read from the token that signing in gave, without a further call."""
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, cast
@@ -40,13 +42,31 @@ def whoami(connection: "Connection") -> Caller:
 
 
 def clock_skew(connection: "Connection") -> float | None:
-    """Seconds, to one or so, by which this computer's clock is ahead of the cloud's; None if that tells no time."""
+    """Seconds, to one or so, by which this computer's clock is ahead of the cloud's; None if nothing there tells time.
+
+    Keystone is asked, and where what stands before it sends no date, Nova and then Glance.
+    """
+    from keystoneauth1.exceptions import ClientException
+    from openstack.exceptions import SDKException
+
     auth = cast("BaseIdentityPlugin", connection.session.auth)
-    if auth.auth_url is None:
+    services: tuple[Callable[[], str | None], ...] = (
+        lambda: auth.auth_url,
+        connection.compute.get_endpoint,
+        connection.image.get_endpoint,
+    )
+    for address in services:
+        with suppress(SDKException, ClientException):  # what is wrong with a service, its own check says
+            if (skew := _skew(connection, address() or "")) is not None:
+                return skew
+    return None
+
+
+def _skew(connection: "Connection", address: str) -> float | None:
+    if not address:
         return None
     before = time.time()
-    with translated("Reading the cloud's clock"):
-        response = connection.session.get(auth.auth_url, authenticated=False, raise_exc=False)
+    response = connection.session.get(address, authenticated=False, raise_exc=False)
     after = time.time()
     try:
         there = parsedate_to_datetime(response.headers.get("Date", "")).timestamp()

@@ -96,6 +96,12 @@ def add_member(connection: "Connection", image: str, project: str, what: str) ->
             log.debug("Project %s is a member of image %s already.", project, image)
 
 
+def remove_member(connection: "Connection", image: str, project: str, what: str) -> None:
+    """Take an image from a project that it was offered to; one that is no member is no error."""
+    with suppress(NotFoundError, ForbiddenError):
+        call(connection, "delete", f"/images/{image}/members/{project}", what)
+
+
 def accept_image(connection: "Connection", image: str, what: str) -> None:
     """Accept an image that is offered to this project: from then on its lists show it."""
     path = f"/images/{image}/members/{connection.current_project_id}"

@@ -1,9 +1,10 @@
 """Neutron: the external network, the project's limits, and what is left of a cohort."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from provision.cloud.connection import translated
 from provision.core.capacity import Quota
@@ -139,6 +140,36 @@ def observe_addresses(connection: "Connection", tag: str) -> tuple[FloatingIP, .
             FloatingIP(each.id, each.floating_ip_address, each.port_id or "")
             for each in connection.network.ips(description=tag)
         )
+
+
+def addresses_by_port(connection: "Connection", tag: str) -> dict[str, list[str]]:
+    """A cohort's floating IPs by the names of the ports that they lead to, by two calls.
+
+    Of both kinds only what is needed: a thousand whole ports are a megabyte.
+    """
+    floating = {"description": tag, "fields": ["floating_ip_address", "port_id"]}
+    with translated("Listing the addresses"):
+        found = [*_all(connection, "floatingips", floating)]
+        ports = [*_all(connection, "ports", {"tags": tag, "fields": ["id", "name"]})]
+    names = {port["id"]: port["name"] for port in ports}
+    by_port: dict[str, list[str]] = {}
+    for each in found:
+        if name := names.get(each["port_id"] or ""):
+            by_port.setdefault(name, []).append(each["floating_ip_address"])
+    return by_port
+
+
+def _all(connection: "Connection", kind: str, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """As Neutron answers, page by page where the operator has limited them: objects of the SDK cost ten times that."""
+    from openstack.exceptions import raise_from_response
+
+    where: str | None = f"/{kind}?{urlencode(query, doseq=True)}"
+    while where:
+        response = connection.network.get(where)
+        raise_from_response(response)
+        body = response.json()
+        yield from body[kind]
+        where = next((link["href"] for link in body.get(f"{kind}_links") or () if link["rel"] == "next"), None)
 
 
 def observe_groups(connection: "Connection", tag: str) -> tuple[Group, ...]:

@@ -22,6 +22,7 @@ from provision.errors import CloudError, NotFoundError, UnsureError
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
+    from openstack.proxy import Proxy
 
 CREATED = 201  # Heat's yes to a new stack
 TIMEOUT_MINUTES = 30  # after which Heat itself gives a stack up
@@ -37,6 +38,14 @@ class Fault:
 
     resource: str
     reason: str
+
+
+def _heat(connection: "Connection") -> "Proxy":
+    """Heat, with its address looked up once: for each call keystoneauth copies the whole catalog to find it."""
+    heat = connection.orchestration
+    if heat.endpoint_override is None and (address := heat.get_endpoint()):
+        heat.endpoint_override = address.replace("%", "%%")  # it takes parameters
+    return heat
 
 
 def observe_stacks(connection: "Connection", *tags: str) -> tuple[Stack, ...]:
@@ -88,7 +97,7 @@ def _list(connection: "Connection", tags: tuple[str, ...]) -> list[dict[str, Any
     from openstack.exceptions import raise_from_response
 
     with translated("Listing the stacks"):
-        response = connection.orchestration.get("/stacks", params={"tags": ",".join(tags)} if tags else {})
+        response = _heat(connection).get("/stacks", params={"tags": ",".join(tags)} if tags else {})
         raise_from_response(response)
         return list(response.json()["stacks"])
 
@@ -100,10 +109,9 @@ def _stack(found: Mapping[str, Any], student: str) -> Stack:
     return Stack(found["id"], name, student, status, reason, created, place_of(tags), updated, WARM_TAG in tags)
 
 
-def count_stacks(connection: "Connection") -> int:
-    """How many stacks the project has."""
-    with translated("Counting the stacks"):
-        return sum(1 for _ in connection.orchestration.stacks())
+def count_stacks(connection: "Connection", without: str = "") -> int:
+    """How many stacks the project has, those `without` that tag."""
+    return sum(without not in (stack.get("tags") or ()) for stack in _list(connection, ()))
 
 
 def create_stack(connection: "Connection", name: str, template: str, parameters: Mapping[str, str], *tags: str) -> None:
@@ -123,7 +131,7 @@ def create_stack(connection: "Connection", name: str, template: str, parameters:
     }
     with translated(f"Creating stack {name}"):
         try:
-            answer = connection.orchestration.post("/stacks", json=body)
+            answer = _heat(connection).post("/stacks", json=body)
             raise_from_response(answer)
         except ConflictException as exc:
             raise StackExistsError(f"A stack {name} exists already.") from exc
@@ -137,7 +145,7 @@ def delete_stack(connection: "Connection", stack: Stack) -> None:
 
     with translated(f"Deleting stack {stack.name}"):
         try:
-            raise_from_response(connection.orchestration.delete(_path(stack)))
+            raise_from_response(_heat(connection).delete(_path(stack)))
         except NotFoundException:
             return
 
@@ -152,9 +160,9 @@ def update_stack(connection: "Connection", stack: Stack, broken: str = "") -> No
     with translated(f"Repairing stack {stack.name}"):
         if broken:
             unhealthy = {"mark_unhealthy": True, "resource_status_reason": "gone, noticed by provision cohort repair"}
-            raise_from_response(connection.orchestration.patch(f"{_path(stack)}/resources/{broken}", json=unhealthy))
+            raise_from_response(_heat(connection).patch(f"{_path(stack)}/resources/{broken}", json=unhealthy))
         body = {"timeout_mins": TIMEOUT_MINUTES, "disable_rollback": True}
-        raise_from_response(connection.orchestration.patch(_path(stack), json=body))
+        raise_from_response(_heat(connection).patch(_path(stack), json=body))
 
 
 @dataclass(frozen=True)
@@ -182,6 +190,15 @@ def show_stack(connection: "Connection", name: str, id_: str) -> Shown | None:
     label = student or pool_label(pool_number(body["stack_name"]) or 0)
     outputs = {output["output_key"]: output["output_value"] for output in body.get("outputs") or ()}
     return Shown(_stack(body, label), tags, student, outputs)
+
+
+def change_stack(connection: "Connection", stack: Stack, parameters: Mapping[str, str]) -> None:
+    """Have Heat give a stack other values of these parameters. All else, secrets among it, stays as Heat has it."""
+    from openstack.exceptions import raise_from_response
+
+    body = {"parameters": dict(parameters), "timeout_mins": TIMEOUT_MINUTES, "disable_rollback": True}
+    with translated(f"Changing stack {stack.name}"):
+        raise_from_response(connection.orchestration.patch(_path(stack), json=body))
 
 
 def tag_stack(connection: "Connection", stack: Stack, tags: Iterable[str]) -> None:
@@ -275,6 +292,6 @@ def _read(connection: "Connection", stack: Stack, what: str) -> Any:
     from openstack.exceptions import raise_from_response
 
     with translated(f"Reading stack {stack.name}"):
-        response = connection.orchestration.get(_path(stack) + what)
+        response = _heat(connection).get(_path(stack) + what)
         raise_from_response(response)
         return response.json()

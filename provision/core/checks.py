@@ -103,9 +103,11 @@ def _short(chosen: Flavor, course: Size) -> Iterable[str]:
             yield f"flavor {what} {has}{unit} < the course's {needs}{unit}"
 
 
-def stacks(needed: int, used: int) -> Finding:
-    """Whether Heat takes so many more stacks. Its limit cannot be asked for, so nothing is refused for it."""
+def stacks(needed: int, used: int, told: int | None = None) -> Finding:
+    """Whether Heat takes so many more stacks. Its limit cannot be asked for: only one that was `told` refuses."""
     words = f"{needed} more stacks, {used} are there"
+    if told is not None:
+        return _told_stacks(words, used + needed, told)
     if used + needed <= STACK_LIMIT:
         return Finding("stacks", OK, f"{words}: no more than {STACK_LIMIT}, Heat's default limit for a project.")
     return Finding(
@@ -113,8 +115,20 @@ def stacks(needed: int, used: int) -> Finding:
         WARNING,
         f"{words}: that is more than {STACK_LIMIT}, Heat's default limit for a project, which cannot be asked for. If"
         f" it holds here, {used + needed - STACK_LIMIT} are refused.",
-        f"Ask the operator whether max_stacks_per_tenant in heat.conf is at least {used + needed}, or split the cohort"
-        " over projects.",
+        f"Ask the operator whether max_stacks_per_tenant in heat.conf is at least {used + needed}, and write what he"
+        " says into cohort.toml ([cloud] stack_limit); or split the cohort over projects.",
+    )
+
+
+def _told_stacks(words: str, total: int, told: int) -> Finding:
+    if total <= told:
+        return Finding("stacks", OK, f"{words}: no more than {told}, which is the project's limit by cohort.toml.")
+    return Finding(
+        "stacks",
+        REFUSAL,
+        f"{words}: {total - told} too many for {told}, which is the project's limit by cohort.toml.",
+        f"Ask the operator for max_stacks_per_tenant = {total} in heat.conf, and write it into cohort.toml"
+        " ([cloud] stack_limit); or split the cohort over projects.",
     )
 
 

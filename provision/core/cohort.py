@@ -67,6 +67,41 @@ class Cloud(_Table):
             description='"one project" holds all machines; with "project per student" each student owns the machine',
         ),
     ] = "one project"
+    stack_limit: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            title="Stack limit",
+            description="How many stacks Heat lets the project have, if the operator has told: nobody else can ask for"
+            " it, and 512 is usual",
+            examples=[2000],
+        ),
+    ] = None
+
+
+class Projects(_Table):
+    """Students' own projects, with tenancy = "project per student"."""
+
+    users: Annotated[
+        Literal["none", "existing", "create"],
+        Field(
+            title="Users",
+            description='Whether students are users of the cloud, named by their ids in the roster: "existing" must be'
+            ' there, "create" makes who is not, with "none" only the operator enters their projects',
+        ),
+    ] = "existing"
+    roles: Annotated[
+        tuple[Text, ...],
+        Field(strict=False, title="Roles", description="What a student is in the project, in the cloud's words"),
+    ] = ("member",)
+    domain: Annotated[
+        Text | None,
+        Field(
+            title="Domain",
+            description="The domain of projects and users; otherwise the operator's own",
+            examples=["students"],
+        ),
+    ] = None
 
 
 class Machine(_Table):
@@ -157,6 +192,22 @@ class Pool(_Table):
     ] = 60
 
 
+class Handouts(_Table):
+    """What each student is given to read once the machine is ready."""
+
+    template: Annotated[
+        Text,
+        Field(
+            title="Template",
+            description='"text" and "html" come with the package; otherwise a Jinja2 template, its path from this file:'
+            " .html is HTML, anything else plain text",
+        ),
+    ] = "text"
+    help: Annotated[Text, Field(title="Help", description="How a student gets help, in words that end the letter")] = (
+        "ask who gave you this letter."
+    )
+
+
 class Columns(_Table):
     """What the registry calls the roster's columns. With this table, all other columns of the roster are ignored."""
 
@@ -181,8 +232,10 @@ class Cohort(_Table):
 
     cohort: Annotated[CohortTable, Field(title="Cohort")]
     cloud: Annotated[Cloud, Field(title="Cloud")] = Cloud()
+    projects: Annotated[Projects, Field(title="Projects")] = Projects()
     machine: Annotated[Machine, Field(title="Machines")] = Machine()
     network: Annotated[Network, Field(title="Network")] = Network()
     access: Annotated[Access, Field(title="Access")] = Access()
     pool: Annotated[Pool, Field(title="Pool")] = Pool()
+    handouts: Annotated[Handouts, Field(title="Handouts")] = Handouts()
     columns: Annotated[Columns | None, Field(title="Columns of the roster")] = None

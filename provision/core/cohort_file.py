@@ -11,9 +11,6 @@ from provision.core.toml_file import parse_file
 from provision.core.toml_lines import Path, toml_lines
 from provision.errors import InvalidInputError
 
-# What the models know already and no launch does yet, each with what to write until then.
-NOT_YET = {("cloud", "tenancy", "project per student"): 'write "one project"'}
-
 _DAY = re.compile(r"""(\bend["']?\s*=\s*)\d{4}-\d\d-\d\d\b""")
 
 
@@ -28,9 +25,11 @@ def _conflicts(data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     start, end = _day(cohort.get("start")), _day(cohort.get("end"))
     if start and end and end < start:
         yield ("cohort", "end"), f"{end} is before the start, {start}"
-    for (table, key, value), instead in NOT_YET.items():
-        if _table(data, table).get(key) == value:
-            yield (table, key), f'"{value}" is not there yet: {instead} for now'
+    if _table(data, "cloud").get("tenancy") == "project per student":
+        if _table(data, "network").get("shape") == "shared":
+            yield ("network", "shape"), '"shared" is for one project: with a project per student each has a network'
+        if cohort.get("privacy") and _table(data, "projects").get("users") != "none":
+            yield ("cohort", "privacy"), 'students who are users of the cloud are known to it: write users = "none"'
 
 
 def _table(data: dict[str, Any], name: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ NAMES = (
     "mtu",
     "stacks",
     "quota",
+    "project",
     "canary",
 )
 

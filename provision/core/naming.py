@@ -9,6 +9,7 @@ from hashlib import sha256
 from provision.errors import InvalidInputError
 
 # Heat: a stack name is [a-zA-Z][a-zA-Z0-9_.-]{0,254}, a tag at most 80 characters without comma; Neutron's tag, 60.
+_PORT = re.compile(r"(.+)-port-[a-z0-9]{12}")
 STUDENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
 _COURSE = re.compile(r"[a-z][a-z0-9]{0,31}")
 _PRESENTATION = re.compile(r"[A-Za-z0-9]{1,16}")
@@ -102,6 +103,12 @@ def pool_server(cohort: str, number: int) -> str:
 def gateway_name(cohort: str, number: int) -> str:
     """The name of a shared network's gateway machine, fit to be a host name: no student's id begins with a hyphen."""
     return server_name(cohort, f"-gateway-{number}")
+
+
+def stack_of_port(port: str) -> str:
+    """The name of the stack whose resource `port` Heat named so; nothing if it is named in another way."""
+    found = _PORT.fullmatch(port)
+    return found[1] if found else ""
 
 
 def server_name(cohort: str, student: str) -> str:

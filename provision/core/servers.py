@@ -9,7 +9,10 @@ Goal = Literal["suspended", "shelved", "running"]
 
 @dataclass(frozen=True)
 class Server:
-    """A server. Memory in MiB, disk in GiB; `created` is ISO 8601 in UTC, `task` empty unless Nova is at work."""
+    """A server. Memory in MiB, disk in GiB; `created` is ISO 8601 in UTC, `task` empty unless Nova is at work.
+
+    `image` is the id of the one that it was made from, or last rebuilt from; empty for one on a volume.
+    """
 
     id: str
     name: str
@@ -21,6 +24,7 @@ class Server:
     vcpus: int = 0
     memory: int = 0
     disk: int = 0
+    image: str = ""
 
     @property
     def asleep(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from provision.guests.access import Access
+from provision.process import run
 
 
 def ssh_command(access: Access, *remote: str, options: Sequence[str] = ()) -> list[str]:
@@ -43,3 +44,10 @@ def ssh_config(access: Access, name: str, jump: str | None = None) -> str:
 
 def _quoted(path: Path) -> str:
     return f'"{path}"' if " " in str(path) else str(path)
+
+
+def forget_host(known_hosts: Path, alias: str) -> None:
+    """Let a machine come with other host keys: its disk is new. The next connection remembers those."""
+    if known_hosts.is_file():
+        run(["ssh-keygen", "-R", alias, "-f", known_hosts], deadline=60)
+        known_hosts.with_name(f"{known_hosts.name}.old").unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """The stories of a cohort: plan, launch, status, delete. One loop, observe, plan, act, and no state but the cloud's."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,20 +11,22 @@ from provision.clock import REAL, Clock
 from provision.cloud.network import observe_leftovers
 from provision.cloud.stacks import observe_machines, observe_shared
 from provision.core.naming import cohort_tag
-from provision.core.outcome import Outcome, Ready
+from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.places import Layout
 from provision.core.plan import Action, Create, Keep, Leave, Replace, Stack, plan_cohort
 from provision.errors import CloudError, NotFoundError
 from provision.guests import probes
 from provision.paths import data_path
 from provision.progress import Progress
+from provision.workflows.asking import Job
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.deleting import Deletion, delete_all
 from provision.workflows.handouts import save_urls
 from provision.workflows.labels import keep_key, observe_cohort
-from provision.workflows.launch import PROVERS, Job, converge
+from provision.workflows.launch import PROVERS, converge
+from provision.workflows.letters import write_letters
 from provision.workflows.locking import hold
-from provision.workflows.machine import failed_stack, prove, reach_of
+from provision.workflows.machine import Reach, failed_stack, find_addresses, prove, reach_of
 from provision.workflows.orders import Order
 from provision.workflows.power import asleep
 from provision.workflows.preflight import Ground, Wish, check_ground
@@ -58,22 +60,13 @@ class Standing:
     asleep: str = ""
 
 
-def plan(
-    connection: "Connection",
-    order: Order,
-    *,
-    image: str | None,
-    flavor: str | None,
-    network: str | None,
-    making: bool = False,
-) -> Plan:
+def plan(connection: "Connection", order: Order, *, making: bool = False) -> Plan:
     """Observe the cohort and say what is missing. Raises, with everything that is wrong, if it cannot be made.
 
     `making`: it is made at once (see `check_ground`).
     """
     actions, layout = find_actions(connection, order)
-    wished = wish(order, actions, layout, image=image, flavor=flavor, network=network)
-    return Plan(check_ground(connection, wished, making=making), actions, layout)
+    return Plan(check_ground(connection, wish(order, actions, layout), making=making), actions, layout)
 
 
 def find_actions(connection: "Connection", order: Order) -> tuple[tuple[Action, ...], Layout]:
@@ -83,26 +76,19 @@ def find_actions(connection: "Connection", order: Order) -> tuple[tuple[Action, 
     return actions, find_places(connection, order, actions, stacks)
 
 
-def wish(
-    order: Order,
-    actions: Iterable[Action],
-    layout: Layout,
-    *,
-    image: str | None,
-    flavor: str | None,
-    network: str | None,
-) -> Wish:
+def wish(order: Order, actions: Iterable[Action], layout: Layout) -> Wish:
     """What the actions make anew."""
     return Wish(
         order.course,
         order.presentation,
-        image,
-        flavor,
-        network,
+        order.choice.image,
+        order.choice.flavor,
+        order.choice.network,
         # What a failed stack holds is free again before its successor is asked for.
         machines=sum(isinstance(action, Create) for action in actions),
         shared=sum(isinstance(action, Create) for action in layout.actions),
         shape=order.shape,
+        stack_limit=order.choice.stack_limit,
     )
 
 
@@ -110,9 +96,6 @@ def launch(
     connection: "Connection",
     order: Order,
     *,
-    image: str | None,
-    flavor: str | None,
-    network: str | None,
     folder: Path,
     deadline: float,
     progress: Progress,
@@ -123,27 +106,67 @@ def launch(
 ) -> tuple[Outcome, ...]:
     """Give each student a machine that is proved ready, or say why not. What is right already is only proved again.
 
-    `stages` are what is proved of each; without them, all. `some`: these are but some of the cohort's students, and the
-    machines of the others are not worth a word. `ears` are told how each fares.
+    `stages` are what is proved of each; without them, all. Who sleeps is left to sleep. `some` and `ears`: see
+    `Launching`.
     """
     with hold(connection, order.cohort, "launch", clock, progress) as check:
-        with progress.phase("Checking the cloud, the image, the flavor, the network and the quota"):
-            made = plan(connection, order, image=image, flavor=flavor, network=network, making=True)
-        for finding in made.ground.warnings:
-            progress.say(f"Warning: {finding.meaning}" + (f" {finding.fix}" if finding.fix else ""))
-        for action in made.actions:
-            if isinstance(action, Leave) and not some:
-                progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
-        keep_key(order.labels, folder)
-        reach = reach_of(order, folder, deadline, stages)
-        seats = ensure_shared(Task(connection, order, made.ground, deadline, clock), made.layout, progress)
-        template = data_path("heat/student.yaml").read_text()
-        job = Job(connection, order, made.ground, template, reach, seats, clock, check)
-        return _launch(job, ears, progress)
+        launching = Launching(reach_of(order, folder, deadline, stages), progress, clock, check, some, ears)
+        return launch_held(connection, order, launching)
 
 
-def _launch(job: Job, ears: Ears, progress: Progress) -> tuple[Outcome, ...]:
+@dataclass(frozen=True)
+class Launching:
+    """How a launch goes about it. `check` raises once the cohort's lock is lost.
+
+    `some`: these are but some of the cohort's students, and the machines of the others are not worth a word. `ears`
+    are told how each fares.
+    """
+
+    reach: Reach
+    progress: Progress
+    clock: Clock
+    check: Callable[[], None]
+    some: bool = False
+    ears: Ears = DEAF
+
+
+def launch_held(connection: "Connection", order: Order, how: Launching) -> tuple[Outcome, ...]:
+    """As `launch`, by one who holds the cohort's lock."""
+    progress, reach = how.progress, how.reach
+    with progress.phase("Checking the cloud, the image, the flavor, the network and the quota"):
+        made = plan(connection, order, making=True)
+    for finding in made.ground.warnings:
+        progress.say(f"Warning: {finding.meaning}" + (f" {finding.fix}" if finding.fix else ""))
+    for action in made.actions:
+        if isinstance(action, Leave) and not how.some:
+            progress.say(f"{action.stack.name} is left as it is: {action.student} is not in the roster.")
+    sleepers = _sleepers(connection, order, made.actions)
+    if sleepers:
+        progress.say(f"These machines sleep, and are left alone: {', '.join(sleepers)}. {WAKE}")
+    keep_key(order.labels, reach.folder)
+    task = Task(connection, order, made.ground, reach.deadline, how.clock)
+    seats = ensure_shared(task, made.layout, progress)
+    template = data_path("heat/student.yaml").read_text()
+    job = Job(connection, order, made.ground, template, reach, seats, how.clock, how.check)
+    return _launch(job, sleepers, how.ears, progress)
+
+
+def _sleepers(connection: "Connection", order: Order, actions: Iterable[Action]) -> dict[str, Failed]:
+    """Those whose machines stand and sleep: nobody can prove them, and waiting does not wake them."""
+    kept = [action.stack for action in actions if isinstance(action, Keep)]
+    sleeping = asleep(connection, order, kept) if kept else {}
+    return {name: Failed(name, "asleep", f"its machine sleeps ({state})", WAKE) for name, state in sleeping.items()}
+
+
+WAKE = "Wake them first: provision cohort resume COHORT"
+
+
+def _launch(job: Job, sleepers: Mapping[str, Failed], ears: Ears, progress: Progress) -> tuple[Outcome, ...]:
     run, total = Run(clock=job.clock, ears=ears), len(job.order.students)
+    run.failures = len(sleepers)
+    run.outcomes |= sleepers
+    for sleeper in sleepers.values():
+        ears.end(sleeper)
     try:
         with progress.phase("Launching and proving machines") as phase:
             converge(job, run, phase, progress)
@@ -154,6 +177,7 @@ def _launch(job: Job, ears: Ears, progress: Progress) -> tuple[Outcome, ...]:
     finally:
         ready = {name: outcome.url for name, outcome in run.outcomes.items() if isinstance(outcome, Ready)}
         save_urls(job.reach.folder, ready)
+        write_letters(job.reach.folder, job.order)
     return tuple(run.outcomes[student] for student in job.students)
 
 
@@ -168,8 +192,9 @@ def status(connection: "Connection", order: Order, *, folder: Path, deadline: fl
     crew = Crew(PROVERS, results)
     sleeping = asleep(connection, order, stacks)
     kept = [action.stack for action in actions if isinstance(action, Keep) and action.student not in sleeping]
+    addresses = find_addresses(connection, order, kept)
     for stack in kept:
-        crew.begin(partial(prove, connection, stack, reach, lambda _stage: None))
+        crew.begin(partial(prove, connection, stack, reach, lambda _stage: None, addresses.get(stack.id, "")))
     outcomes = {outcome.student: outcome for _ in kept if (outcome := next_result(results))}
     for action in actions:
         if isinstance(action, Replace):

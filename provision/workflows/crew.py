@@ -17,11 +17,13 @@ class Crew(Generic[T]):
     def __init__(self, size: int, results: Results[T], clock: Clock = REAL) -> None:
         self._tasks: SimpleQueue[Callable[[], T]] = SimpleQueue()
         self._results, self._clock = results, clock
-        for _ in range(size):
-            clock.start(self._work)
+        self._left = size
 
     def begin(self, task: Callable[[], T]) -> None:
         """Do `task` as soon as a thread is free; what it returns goes to the results."""
+        if self._left:  # not before: many crews are larger than what they get to do
+            self._left -= 1
+            self._clock.start(self._work)
         self._tasks.put(task)
 
     def _work(self) -> None:

@@ -40,16 +40,7 @@ def run_demo(progress: Progress, confirm: lab.Confirm) -> Shown:
     connection = connect(CLOUD)
     # Its proof is that of the machines that it becomes, which follow at once.
     publish(connection, COURSE, PRESENTATION, Terms(force=True), progress)
-    outcomes = cohort.launch(
-        connection,
-        order,
-        image=None,
-        flavor=None,
-        network=None,
-        folder=file.folder,
-        deadline=DEADLINE,
-        progress=progress,
-    )
+    outcomes = cohort.launch(connection, order, folder=file.folder, deadline=DEADLINE, progress=progress)
     return Shown(outcomes, file.folder)
 
 

@@ -96,7 +96,9 @@ def open_desk(desk: Desk) -> Iterator[Desk]:
     """Let the desk work until the context is left; what it had begun, another may go on with then."""
     from provision.workflows.deskwork import close, start
     from provision.workflows.labels import keep_key
+    from provision.workflows.tenancy import check_one_project
 
+    check_one_project(desk.order, "The launch page")
     keep_key(desk.order.labels, desk.file.folder)  # two portals that share a folder call students alike
     start(desk)
     try:

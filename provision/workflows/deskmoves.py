@@ -17,7 +17,7 @@ from provision.workflows.deskreports import drain, end, fail_all, stage_of
 from provision.workflows.handouts import save_urls
 from provision.workflows.labels import observe_cohort
 from provision.workflows.machine import prove, reach_of
-from provision.workflows.servers import settle, whose
+from provision.workflows.servers import Settling, settle, whose
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -71,7 +71,9 @@ def _settle(desk: Desk, connection: "Connection", stacks: dict[str, Stack], todo
     for server in observe_servers(connection, cohort_tag(cohort)):
         if kinds.get(owner(server)) == "restart" and server.status == "ACTIVE":
             act_on_server(connection, server, "reboot")
-    settled = settle(connection, cohort, goal, deadline=desk.deadline, on_count=lambda *_: None)
+    # Without the cohort's lock, which a launch of our own may hold: a wish is one desk's at a time.
+    settling = Settling(connection, cohort, desk.deadline, desk.clock, check=lambda: None)
+    settled = settle(settling, goal, lambda *_: None)
     refused = {owner(server): no for server, no in settled.values() if no}
     return {name: Failed(name, "power", no.reason, no.hint) for name, no in refused.items()}
 

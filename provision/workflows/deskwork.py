@@ -192,13 +192,9 @@ def _make(desk: Desk) -> None:
 
 
 def _launch(desk: Desk, students: list[Student], ears: Ears) -> None:
-    machine, network = desk.file.said.machine, desk.file.said.network
     launch(
         desk.connect(),
         replace(desk.order, students=tuple(students)),
-        image=machine.image,
-        flavor=machine.flavor,
-        network=network.external_network,
         folder=desk.file.folder,
         deadline=desk.deadline,
         progress=Silent(),

@@ -69,8 +69,11 @@ def write_handouts(folder: Path, handouts: Mapping[str, Handout]) -> None:
 
 
 @contextmanager
-def _changing(folder: Path) -> Iterator[None]:
-    """One writer at a time reads and writes all handouts: a launch, a claim and a new password may come together."""
+def changing(folder: Path) -> Iterator[None]:
+    """One writer at a time reads and writes all handouts: a launch, a claim and a new password may come together.
+
+    Threads of one process exclude each other, too; whoever holds it must not ask for it again.
+    """
     with exclusive(folder / ".handout.lock", Silent(), ""):
         yield
 
@@ -81,7 +84,7 @@ def ensure_handouts(folder: Path, students: Iterable[Student], user: str, scheme
     Returns the handouts of all.
     """
     prepare_folder(folder)
-    with _changing(folder):
+    with changing(folder):
         ensure_caretaker(folder)
         keys = folder / "keys"
         handouts = read_handouts(folder)
@@ -124,7 +127,7 @@ def save_urls(folder: Path, urls: Mapping[str, str]) -> None:
     """Write the proved URLs, by student, into the handouts."""
     if not urls:
         return
-    with _changing(folder):
+    with changing(folder):
         handouts = read_handouts(folder)
         changed = {student: replace(handouts[student], url=url) for student, url in urls.items() if student in handouts}
         if any(handouts[student] != handout for student, handout in changed.items()):
@@ -133,7 +136,7 @@ def save_urls(folder: Path, urls: Mapping[str, str]) -> None:
 
 def save_password(folder: Path, student: str, password: str) -> None:
     """Write a student's new password into the handout: the proofs sign in with it."""
-    with _changing(folder):
+    with changing(folder):
         handouts = read_handouts(folder)
         if student in handouts:
             write_handouts(folder, {**handouts, student: replace(handouts[student], password=password)})

@@ -1,60 +1,33 @@
 """The loop that gives every student a machine: observe all stacks by one call, plan, act, until none is open."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
-from provision.clock import REAL, Clock
 from provision.cloud.patience import patient
-from provision.cloud.stacks import create_stack, delete_stack
-from provision.core.naming import cohort_tag, place_tag, server_name, stack_name, student_tag
+from provision.core.naming import stack_name, student_tag
 from provision.core.outcome import Failed
 from provision.core.plan import Action, Create, Keep, Leave, Remove, Replace, Stack, Wait, plan_cohort
-from provision.core.roster import Student
-from provision.errors import AuthenticationError, CloudError, ProvisionError
-from provision.guests.credentials import jupyter_hash
+from provision.errors import AuthenticationError, CloudError
 from provision.progress import Phase, Progress
 from provision.workflows import submitting
 from provision.workflows.answers import remake, take_in_answer
+from provision.workflows.asking import Job, create, delete
 from provision.workflows.crew import Crew, next_result
-from provision.workflows.handouts import Handout, ensure_caretaker, ensure_handouts, public_key_file
+from provision.workflows.handouts import ensure_handouts
 from provision.workflows.labels import observe_cohort
-from provision.workflows.machine import Reach, failed_stack, prove, stuck_stack
-from provision.workflows.orders import Order
-from provision.workflows.preflight import Ground
-from provision.workflows.run import GRACE, Answered, Result, Run, Seen, Why, tell
-from provision.workflows.shared import Seat, network_parameters, seat_of
+from provision.workflows.machine import failed_stack, find_addresses, prove, stuck_stack
+from provision.workflows.run import GRACE, Answered, Found, Result, Run, Seen, Why, tell
+from provision.workflows.shared import seat_of
 
 if TYPE_CHECKING:
-    from provision.cloud.connection import Connection
+    pass
 
 PROVERS = 16
 PATIENCE = 600.0  # seconds for which the list call may fail before the run gives up
+ADDRESS_TRIES = 2  # how often a machine's address is asked for again
 BLIND = 30.0  # seconds that a list call may take before nothing more is asked for
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every machine of a run is made with. `seats` say where each new one goes, if students share networks.
-
-    `check` raises when the run must not go on.
-    """
-
-    connection: "Connection"
-    order: Order
-    ground: Ground
-    template: str
-    reach: Reach
-    seats: Mapping[str, Seat | Failed] = field(default_factory=dict)
-    clock: Clock = REAL
-    check: Callable[[], None] = lambda: None
-
-    @cached_property
-    def students(self) -> dict[str, Student]:
-        """The students by id, in the roster's order."""
-        return {student.id: student for student in self.order.students}
 
 
 @dataclass(frozen=True)
@@ -129,7 +102,7 @@ def _submit(job: Job, run: Run, crews: Crews) -> None:
     """Ask for as many as the cloud bears now."""
     while not _is_blind(run) and submitting.wait_for_next(run.line, run.clock.now()) <= 0:
         student = job.students[submitting.ask_next(run.line, run.clock.now())]
-        run.begin(crews.submit, partial(_create, job, student))
+        run.begin(crews.submit, partial(create, job, student))
 
 
 def _take_in(job: Job, run: Run, crews: Crews, result: Result, progress: Progress) -> None:
@@ -138,6 +111,13 @@ def _take_in(job: Job, run: Run, crews: Crews, result: Result, progress: Progres
             _take_in_stacks(job, run, crews, result, progress)
         case Answered():
             take_in_answer(run, result, progress)
+        case Found():
+            _prove(job, run, crews, result)
+        case Failed(student=name, stage="address") if run.tries[name, "prove"] < ADDRESS_TRIES:
+            run.tries[name, "prove"] += 1  # the cloud was out for longer than a read has patience
+            run.stages.pop(name, None)
+            run.again(name, "prove")
+            run.due = min(run.due, run.not_before[name, "prove"])
         case Why(failed=failed) if result.stuck or not remake(run, failed):
             run.end(failed, progress)
         case Why():
@@ -160,6 +140,19 @@ def _take_in_stacks(job: Job, run: Run, crews: Crews, seen: Seen, progress: Prog
     for action in actions:
         if isinstance(action, Remove) or action.student not in run.outcomes:
             _act(job, run, crews, action, progress)
+    if run.fresh:
+        run.begin(crews.submit, partial(_find, job, tuple(run.fresh)))
+        run.fresh.clear()
+
+
+def _find(job: Job, stacks: tuple[Stack, ...]) -> Found:
+    return Found(stacks, find_addresses(job.connection, job.order, stacks))
+
+
+def _prove(job: Job, run: Run, crews: Crews, found: Found) -> None:
+    for stack in found.stacks:
+        note, address = partial(run.reach, stack.student), found.addresses.get(stack.id, "")
+        run.begin(crews.prove, partial(prove, job.connection, stack, job.reach, note, address))
 
 
 def _prepare_handouts(job: Job, actions: tuple[Action, ...]) -> None:
@@ -190,12 +183,11 @@ def _act(job: Job, run: Run, crews: Crews, action: Action, progress: Progress) -
         case Keep(stack=stack):
             submitting.complete(run.line, name, run.seen)
             if run.first(name, "prove"):
-                run.reach(name, "network")
-                note = partial(run.reach, name)
-                run.begin(crews.prove, lambda: prove(job.connection, stack, job.reach, note))
+                run.reach(name, "address")
+                run.fresh.append(stack)
         case Remove(stack=stack):
             if run.first(name, f"remove {stack.id}"):
-                run.begin(crews.submit, partial(_delete, job, stack, f"remove {stack.id}"))
+                run.begin(crews.submit, partial(delete, job, stack, f"remove {stack.id}"))
         case Leave():
             pass
 
@@ -208,7 +200,7 @@ def _replace(job: Job, run: Run, crews: Crews, stack: Stack) -> None:
         if run.first(name, "ask why"):
             run.begin(crews.submit, lambda: Why(failed_stack(job.connection, stack, job.ground.facts), stuck))
     elif stack.status != "DELETE_IN_PROGRESS" and run.first(name, "delete"):
-        run.begin(crews.submit, partial(_delete, job, stack, "delete"))
+        run.begin(crews.submit, partial(delete, job, stack, "delete"))
     else:
         _wait(job, run, crews, stack, f"its old stack is still {stack.status}")
 
@@ -239,49 +231,3 @@ def _foreign(job: Job, name: str) -> Failed:
         f"a stack {stack} exists, but it does not bear this cohort's tag",
         f"If nobody needs it: openstack stack delete {stack}. Then run the same command again.",
     )
-
-
-def _create(job: Job, student: Student) -> Answered:
-    cohort, handout, label = job.order.cohort, job.reach.handouts[student.id], job.order.labels.label(student.id)
-    seat = job.seats.get(student.id)
-    place = [place_tag(seat.stack)] if isinstance(seat, Seat) else []
-    try:
-        create_stack(
-            job.connection,
-            stack_name(cohort, label),
-            job.template,
-            stack_parameters(job, student, handout),
-            cohort_tag(cohort),
-            student_tag(label),
-            *place,
-        )
-    except ProvisionError as exc:
-        return Answered(student.id, "create", exc)
-    return Answered(student.id, "create")
-
-
-def stack_parameters(job: Job, student: Student, handout: Handout) -> dict[str, str]:
-    """What heat/student.yaml is given for one student: no name, no email, and of secrets only the hash."""
-    label = job.order.labels.label(student.id)
-    own = public_key_file(job.reach.folder, student.id).read_text()
-    keys = dict.fromkeys([*student.ssh_keys, " ".join(own.split()[:2])])
-    return {
-        "student": label,
-        "server_name": server_name(job.order.cohort, label),
-        "tag": cohort_tag(job.order.cohort),
-        "image": job.ground.image.id,
-        "flavor": job.ground.flavor.id,
-        "external_network": job.ground.network_id,
-        "password_hash": jupyter_hash(handout.password),
-        "ssh_keys": ",".join(keys),
-        "caretaker_keys": ensure_caretaker(job.reach.folder),
-        **network_parameters(job.order.shape, job.seats.get(student.id)),
-    }
-
-
-def _delete(job: Job, stack: Stack, step: str) -> Answered:
-    try:
-        delete_stack(job.connection, stack)
-    except ProvisionError as exc:
-        return Answered(stack.student, step, exc)
-    return Answered(stack.student, step)

@@ -30,13 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a machine that is made anew is made with, where its handout is, and how long anything may take."""
+    """Where a machine's handout is, how long anything may take, and what is proved: without `stages`, all."""
 
     folder: Path
     deadline: float
-    image: str | None = None
-    flavor: str | None = None
-    network: str | None = None
     stages: tuple[Stage, ...] | None = None
     clock: Clock = REAL
 
@@ -70,15 +67,20 @@ def up(connection: "Connection", order: Order, student: str, wanted: Wanted, pro
     some = alone(order, student)
     server = find_server(connection, order, student)
     if server and not server.task and (server.asleep or server.status in ("SHUTOFF", "PAUSED")):
-        folder, deadline = wanted.folder, wanted.deadline
-        (outcome,) = resume(connection, order, folder=folder, deadline=deadline, progress=progress, student=student)
+        (outcome,) = resume(
+            connection,
+            order,
+            folder=wanted.folder,
+            deadline=wanted.deadline,
+            progress=progress,
+            student=student,
+            stages=wanted.stages,
+            clock=wanted.clock,
+        )
         return outcome
     (outcome,) = launch(
         connection,
         some,
-        image=wanted.image,
-        flavor=wanted.flavor,
-        network=wanted.network,
         folder=wanted.folder,
         deadline=wanted.deadline,
         progress=progress,

@@ -1,18 +1,19 @@
 """One student's machine: how to reach it, whether it is ready, and why it is not."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.cloud.network import addresses_by_port
 from provision.cloud.stacks import observe_stacks, stack_fault, stack_outputs, stack_waits
 from provision.core.diagnosis import NOTHING, Facts, explain
-from provision.core.naming import cohort_tag, student_tag
+from provision.core.naming import cohort_tag, stack_of_port, student_tag
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.core.plan import Stack, plan_cohort
 from provision.core.privacy import Labels, recognised
 from provision.core.shape import gateway_ports
-from provision.errors import CloudError, NotFoundError, NotReadyError, ProvisionError
+from provision.errors import AuthenticationError, CloudError, NotFoundError, NotReadyError, ProvisionError
 from provision.guests.access import Access
 from provision.guests.probes import Stage, prove_ready
 from provision.guests.probes import stages as open_stages
@@ -21,6 +22,9 @@ from provision.workflows.orders import Order
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
+
+
+FEW = 2  # calls for addresses that two lists would take as well
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,42 @@ def reach_of(order: Order, folder: Path, deadline: float, stages: tuple[Stage, .
     return Reach(folder, read_handouts(folder), deadline, open_ if stages is None else stages)
 
 
-def prove(connection: "Connection", stack: Stack, reach: Reach, on_stage: Callable[[str], None]) -> Outcome:
-    """Whether the machine of a complete stack is ready, proved from outside as its student will use it."""
+def find_addresses(connection: "Connection", order: Order, stacks: Collection[Stack]) -> dict[str, str]:
+    """The public addresses of machines that have their own, by their stacks' ids: by two calls, however many they are.
+
+    What is not plain from the lists is missing: of two stacks of one name, or of what was changed by hand. Its stack
+    knows. Likewise behind a gateway, of so few that asking each costs no more, and where the lists cannot be had.
+    """
+    if order.shape.gateway or len(stacks) <= FEW:
+        return {}
+    try:
+        by_port = addresses_by_port(connection, cohort_tag(order.cohort))
+    except AuthenticationError:
+        raise
+    except ProvisionError:
+        return {}
+    found: dict[str, list[str]] = {}
+    for port, addresses in by_port.items():
+        found.setdefault(stack_of_port(port), []).extend(addresses)
+    return {stack.id: found[stack.name][0] for stack in stacks if len(found.get(stack.name, ())) == 1}
+
+
+def prove(
+    connection: "Connection", stack: Stack, reach: Reach, on_stage: Callable[[str], None], address: str = ""
+) -> Outcome:
+    """Whether the machine of a complete stack is ready, proved from outside as its student will use it.
+
+    Where its public `address` is not known, its stack is asked.
+    """
     handout = reach.handouts.get(stack.student)
     if handout is None:
         return _no_handout(stack, reach.folder)
     try:
-        access = _access(connection, stack, handout, reach.folder)
+        access = (
+            access_to(handout, reach.folder, address, stack)
+            if address
+            else _access(connection, stack, handout, reach.folder)
+        )
         prove_ready(access, deadline=reach.deadline, on_stage=on_stage, stages=reach.stages)
     except NotReadyError as exc:
         return Failed(stack.student, exc.stage, exc.message, exc.hint or "")
@@ -95,11 +128,16 @@ def find_stack(connection: "Connection", cohort: str, student: str, labels: Labe
 def find_machine(connection: "Connection", cohort: str, student: str, folder: Path, labels: Labels) -> Access:
     """The way into a student's machine. Raises NotFoundError where there is no stack or no handout for it."""
     stack = find_stack(connection, cohort, student, labels)
-    handout = read_handouts(folder).get(student)
+    return access_of(connection, stack, Reach(folder, read_handouts(folder), 0.0))
+
+
+def access_of(connection: "Connection", stack: Stack, reach: Reach) -> Access:
+    """The way into a stack's machine. Raises NotFoundError where there is no handout for it."""
+    handout = reach.handouts.get(stack.student)
     if handout is None:
-        failed = _no_handout(stack, folder)
-        raise NotFoundError(f"Student {student!r}: {failed.reason}.", hint=failed.hint)
-    return _access(connection, stack, handout, folder)
+        failed = _no_handout(stack, reach.folder)
+        raise NotFoundError(f"Student {stack.student!r}: {failed.reason}.", hint=failed.hint)
+    return _access(connection, stack, handout, reach.folder)
 
 
 def _access(connection: "Connection", stack: Stack, handout: Handout, folder: Path) -> Access:

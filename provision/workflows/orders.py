@@ -8,13 +8,16 @@ from typing import TypeVar
 from provision.core.cohort import Cohort, Columns
 from provision.core.cohort_file import parse_cohort
 from provision.core.course import Course
+from provision.core.letters import Letter
 from provision.core.naming import cohort_name
 from provision.core.privacy import Labels
 from provision.core.roster import Student, parse_roster
 from provision.core.shape import PRIVATE, Shape, check_shape
+from provision.core.tenancy import Tenancy
 from provision.errors import InvalidInputError, NotFoundError
 from provision.workflows.courses import read_course, read_text
 from provision.workflows.labels import read_labels
+from provision.workflows.letters import read_letter
 
 FILE = "cohort.toml"
 S = TypeVar("S")
@@ -23,8 +26,24 @@ U = TypeVar("U")
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What is named to make machines from, by an option or by cohort.toml; None is what the cloud itself suggests.
+
+    `stack_limit` is how many stacks Heat lets the project have, where the operator has told.
+    """
+
+    image: str | None = None
+    flavor: str | None = None
+    network: str | None = None
+    stack_limit: int | None = None
+
+
+@dataclass(frozen=True)
 class Order:
-    """A course's presentation for these students: all that a launch is told. `labels` is what the cloud calls them."""
+    """A course's presentation for these students: all that a launch is told. `labels` is what the cloud calls them.
+
+    `letter` is what each student is given to read, if anything. `tenancy` is there where each has a project.
+    """
 
     course: Course
     cohort: str
@@ -32,6 +51,9 @@ class Order:
     students: tuple[Student, ...]
     shape: Shape = PRIVATE
     labels: Labels = field(default_factory=Labels)
+    choice: Choice = Choice()
+    letter: Letter | None = None
+    tenancy: Tenancy | None = None
 
 
 @dataclass(frozen=True)
@@ -67,18 +89,45 @@ def read_cohort(name: str, folder: Path | None = None) -> CohortFile:
     return CohortFile(said, place, course, cohort, folder or place.parent / "handouts" / cohort)
 
 
-def read_order(file: CohortFile, roster: Path | None = None, known: tuple[Student, ...] = ()) -> Order:
+def read_order(
+    file: CohortFile,
+    roster: Path | None = None,
+    options: Choice = Choice(),
+    *,
+    template: Path | None = None,
+    known: tuple[Student, ...] = (),
+) -> Order:
     """What is ordered for the students of the file's roster, or of `roster`, or for those who are `known` without one.
 
-    Raises InvalidInputError with the problems of both course and roster.
+    `options` count more than the file, and a `template` for letters more than its. Raises InvalidInputError with the
+    problems of course, roster and the letter's template.
     """
     said = file.said
     place = roster or file.place.parent / said.cohort.roster
-    course, students = _together(lambda: _course(file), lambda: known or read_roster(place, said.columns))
+    (course, students), letter = _together(
+        lambda: _together(lambda: _course(file), lambda: known or read_roster(place, said.columns)),
+        lambda: read_letter(said, file.place.parent, template),
+    )
     labels = read_labels(said.cohort.privacy, file.folder, [student.id for student in students])
     shape = Shape(said.network.shape, said.network.floating_ip, said.access.web, said.access.ssh)
     check_shape(shape)
-    return Order(course, file.cohort, said.cohort.presentation, students, shape, labels)
+    choice, tenancy = _chosen(said, options), _tenancy(said)
+    return Order(course, file.cohort, said.cohort.presentation, students, shape, labels, choice, letter, tenancy)
+
+
+def _chosen(said: Cohort, options: Choice) -> Choice:
+    return Choice(
+        options.image or said.machine.image,
+        options.flavor or said.machine.flavor,
+        options.network or said.network.external_network,
+        options.stack_limit or said.cloud.stack_limit,
+    )
+
+
+def _tenancy(said: Cohort) -> Tenancy | None:
+    if said.cloud.tenancy == "one project":
+        return None
+    return Tenancy(said.projects.users, said.projects.roles, said.projects.domain)
 
 
 def read_roster(place: Path, columns: Columns | None = None) -> tuple[Student, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from provision.clock import REAL, Clock
 from provision.cloud.builds import find_build, find_current
 from provision.cloud.compute import compute_quotas, list_flavors
 from provision.cloud.identity import Caller, clock_skew, whoami
@@ -18,10 +19,11 @@ from provision.core.diagnosis import Facts
 from provision.core.findings import REFUSAL, WARNING, Finding, in_order, of, unknown
 from provision.core.flavors import Flavor, Size, choose_flavor
 from provision.core.images import Image
+from provision.core.naming import cohort_tag
 from provision.core.network_checks import External
 from provision.core.shape import PRIVATE, Shape
 from provision.errors import AuthenticationError, ForbiddenError, NotFoundError, PreflightError, ProvisionError
-from provision.workflows.probe import probe_heat
+from provision.workflows.probe import NAME, probe_heat
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -47,7 +49,10 @@ class Ground:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be made, machines and networks that they share, and from what. None is the usual one."""
+    """What is to be made, machines and networks that they share, and from what. None is the usual one.
+
+    `stack_limit` is how many stacks the project may have, where that is known.
+    """
 
     course: Course
     presentation: str
@@ -57,6 +62,7 @@ class Wish:
     machines: int = 0
     shared: int = 0
     shape: Shape = PRIVATE
+    stack_limit: int | None = None
 
     @property
     def new(self) -> bool:
@@ -117,7 +123,9 @@ def check_ground(connection: "Connection", wish: Wish, *, making: bool = False) 
     return found.ground
 
 
-def survey(connection: "Connection", wish: Wish, *, thorough: bool = False, probe: bool = False) -> Survey:
+def survey(
+    connection: "Connection", wish: Wish, *, thorough: bool = False, probe: bool = False, clock: Clock = REAL
+) -> Survey:
     """All that can be asked of the cloud without making a machine.
 
     Where nothing new is wished for, only what machines are made from, unless it is to be `thorough`. `probe`: ask Heat
@@ -127,7 +135,7 @@ def survey(connection: "Connection", wish: Wish, *, thorough: bool = False, prob
     facts, external = _material(connection, wish, notes)
     if thorough or wish.new:
         caller = whoami(connection)
-        _ask_who(connection, caller, notes, probe=probe)
+        _ask_who(connection, caller, notes, clock if probe else None)
         facts = _room(connection, wish, replace(facts, project=caller.project_id), notes)
         if external:
             _ways(connection, wish, external, facts, notes)
@@ -139,7 +147,7 @@ def survey(connection: "Connection", wish: Wish, *, thorough: bool = False, prob
 
 def _material(connection: "Connection", wish: Wish, notes: _Notes) -> tuple[Facts, External | None]:
     """Image, flavor and external network."""
-    image = notes.needed("image", lambda: _find(connection, wish))
+    image = notes.needed("image", lambda: wished_image(connection, wish))
     if image:
         member = membership(connection, image.id) if _foreign(connection, image) else None
         notes.add([checks.image(image, connection.current_project_id or "", member)])
@@ -159,7 +167,8 @@ def _flavor(connection: "Connection", wish: Wish, image: Image | None, notes: _N
     return chosen
 
 
-def _find(connection: "Connection", wish: Wish) -> Image:
+def wished_image(connection: "Connection", wish: Wish) -> Image:
+    """The image that is named, or the presentation's current build."""
     if wish.image is None:
         return find_current(connection, wish.course.name, wish.presentation)
     try:
@@ -173,9 +182,9 @@ def _foreign(connection: "Connection", image: Image) -> bool:
     return image.visibility == "shared" and image.owner not in ("", connection.current_project_id)
 
 
-def _ask_who(connection: "Connection", caller: Caller, notes: _Notes, *, probe: bool) -> None:
-    """Credential and clock."""
-    probed = probe_heat(connection) if probe else None
+def _ask_who(connection: "Connection", caller: Caller, notes: _Notes, probing: Clock | None) -> None:
+    """Credential and clock; Heat is tried by a clock that is given for it."""
+    probed = probe_heat(connection, probing) if probing else None
     notes.add([checks.credential(caller.user, caller.project, caller.roles, caller.credential, probed)])
     skew = notes.told("clock", lambda: (clock_skew(connection),))
     notes.add([checks.clock(*skew)] if skew else [])
@@ -191,8 +200,8 @@ def _room(connection: "Connection", wish: Wish, facts: Facts, notes: _Notes) -> 
     for what, read in QUOTAS:
         limits |= notes.told("quota", partial(read, connection, facts.project), what) or {}
     notes.add(checks.quotas(needed, limits, facts.project, shape))
-    used = notes.told("stacks", lambda: (count_stacks(connection),))
-    notes.add([checks.stacks(needed["stacks"], *used)] if used else [])
+    used = notes.told("stacks", lambda: (count_stacks(connection, cohort_tag(NAME)),))
+    notes.add([checks.stacks(needed["stacks"], *used, wish.stack_limit)] if used else [])
     return replace(facts, quotas=limits, needed=needed)
 
 

@@ -1,11 +1,11 @@
 """Whether Heat makes a stack at all for this credential: one that holds a random word, made and deleted."""
 
 import secrets
-import time
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from provision.clock import Clock
 from provision.cloud.stacks import create_stack, delete_stack, observe_stacks, stack_fault
 from provision.core.checks import Probe
 from provision.core.naming import cohort_tag, student_tag
@@ -27,13 +27,13 @@ DEADLINE, POLL = 60.0, 1.0  # seconds
 LEFT = 600.0  # seconds after which nobody waits for a probe's stack any more
 
 
-def probe_heat(connection: "Connection") -> Probe:
+def probe_heat(connection: "Connection", clock: Clock) -> Probe:
     """Make a stack, wait for it and ask for its end, and for that of what a killed probe has left."""
     name = f"provision-{NAME}-{secrets.token_hex(4)}"  # of its own: two may probe at once
     tags = cohort_tag(NAME), student_tag(NAME)
     try:
         create_stack(connection, name, TEMPLATE, {}, *tags)
-        made = _wait(connection, name, tags)
+        made = _wait(connection, name, tags, clock)
     except AuthenticationError:
         raise
     except ProvisionError as exc:
@@ -41,14 +41,14 @@ def probe_heat(connection: "Connection") -> Probe:
     return made
 
 
-def _wait(connection: "Connection", name: str, tags: tuple[str, ...]) -> Probe:
-    end = time.monotonic() + DEADLINE
+def _wait(connection: "Connection", name: str, tags: tuple[str, ...], clock: Clock) -> Probe:
+    end = clock.now() + DEADLINE
     while True:
         stacks = observe_stacks(connection, *tags)
         own = [stack for stack in stacks if stack.name == name]
-        if (own and not own[0].status.endswith("_IN_PROGRESS")) or time.monotonic() > end:
+        if (own and not own[0].status.endswith("_IN_PROGRESS")) or clock.now() > end:
             break
-        time.sleep(POLL)
+        clock.sleep(POLL)
     probe = _judge(connection, own)
     for mine in own:
         delete_stack(connection, mine)

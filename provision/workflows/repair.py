@@ -1,28 +1,30 @@
 """The story of a cohort that is healed: observe, plan what is wrong, do that alone, and prove those machines again."""
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.clock import REAL, Clock
 from provision.cloud.compute import act_on_server, is_server
 from provision.cloud.network import close_rule, open_rule
 from provision.cloud.stacks import delete_stack, stack_outputs, stack_resources, update_stack
-from provision.core.drift import Repair, plan_repair
+from provision.core.drift import Repair, Rule, plan_repair
 from provision.core.naming import STUDENT_ID
 from provision.core.outcome import Failed, Outcome
 from provision.core.plan import Stack, plan_cohort
 from provision.errors import AuthenticationError, CloudError, ProvisionError
+from provision.guests.probes import Stage
 from provision.progress import Progress
-from provision.workflows.cohort import launch, plan
+from provision.workflows.cohort import Launching, launch_held, plan
 from provision.workflows.labels import observe_cohort
-from provision.workflows.machine import failed_stack, stuck_stack
+from provision.workflows.locking import hold
+from provision.workflows.machine import failed_stack, reach_of, stuck_stack
 from provision.workflows.observing import observe_all
 from provision.workflows.orders import Order
 from provision.workflows.power import prove_all
-from provision.workflows.servers import settle
+from provision.workflows.servers import Settling, settle
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -32,7 +34,7 @@ POLL = 3.0  # seconds between two list calls
 
 @dataclass(frozen=True)
 class With:
-    """What machines that are made anew are made with, where their handouts are, and how long anything may take.
+    """Where handouts are, how long anything may take, and what is proved at the end: without `stages`, all.
 
     `replace`: machines that cannot be saved are made anew, and what is on them is lost.
     """
@@ -40,15 +42,18 @@ class With:
     folder: Path
     deadline: float
     replace: bool = False
-    image: str | None = None
-    flavor: str | None = None
-    network: str | None = None
+    stages: tuple[Stage, ...] | None = None
+    clock: Clock = REAL
 
 
 @dataclass
 class _Run:
-    """Who is to be proved at the end, whose stack is to be made anew, and what could not be healed."""
+    """Who is to be proved at the end, whose stack is to be made anew, and what could not be healed.
 
+    `check` raises once the cohort's lock is lost.
+    """
+
+    check: Callable[[], None]
     heal: dict[str, Stack] = field(default_factory=dict)
     anew: dict[str, Stack] = field(default_factory=dict)
     failed: dict[str, Failed] = field(default_factory=dict)
@@ -68,8 +73,32 @@ def find_repairs(connection: "Connection", order: Order, now: datetime) -> tuple
 def repair(
     connection: "Connection", order: Order, repairs: Collection[Repair], terms: With, progress: Progress
 ) -> tuple[Outcome, ...]:
-    """Do what `repairs` say, and prove those machines ready; an outcome for each student of whom they speak."""
-    run = _Run()
+    """Do what `repairs` say, and prove those machines ready; an outcome for each student of whom they speak.
+
+    What is no longer as they say is left alone: somebody may have been at work since they were found.
+    """
+    if not repairs:
+        return ()
+    with hold(connection, order.cohort, "repair", terms.clock, progress) as check:
+        with progress.phase("Looking again"):
+            found = find_repairs(connection, order, datetime.fromtimestamp(terms.clock.now(), UTC))
+        known = {_what(each) for each in repairs}
+        return _repair(connection, order, [each for each in found if _what(each) in known], terms, progress, check)
+
+
+def _what(repair: Repair) -> tuple[str, str, Rule | None]:
+    return repair.stack.id, repair.cure, repair.rule
+
+
+def _repair(
+    connection: "Connection",
+    order: Order,
+    repairs: Collection[Repair],
+    terms: With,
+    progress: Progress,
+    check: Callable[[], None],
+) -> tuple[Outcome, ...]:
+    run = _Run(check)
     by_cure: dict[str, list[Repair]] = {}
     for each in repairs:
         by_cure.setdefault(each.cure, []).append(each)
@@ -82,8 +111,8 @@ def repair(
         _choose(connection, run, each, may_lose=terms.replace)
     outcomes: dict[str, Outcome] = {**_make_anew(connection, order, run, terms, progress)}
     heal = [stack for name, stack in run.heal.items() if name not in run.failed and STUDENT_ID.fullmatch(name)]
-    how = {"folder": terms.folder, "deadline": terms.deadline, "progress": progress}
-    outcomes |= prove_all(connection, order, heal, **how) if heal else {}  # type: ignore[arg-type]  # many kinds
+    reach = reach_of(order, terms.folder, terms.deadline, terms.stages)
+    outcomes |= prove_all(connection, order, heal, reach, progress, terms.clock) if heal else {}
     outcomes |= run.failed
     return tuple(outcomes[student] for student in sorted(outcomes))
 
@@ -125,13 +154,8 @@ def _start(
 
     begun = {each.server.id: each for each in _attempt(run, repairs, reboot) if each.server}
     with progress.phase("Starting machines") as phase:
-        settled = settle(
-            connection,
-            order.cohort,
-            lambda server: "running" if server.id in begun else None,
-            deadline=terms.deadline,
-            on_count=phase.update,
-        )
+        settling = Settling(connection, order.cohort, terms.deadline, terms.clock, run.check)
+        settled = settle(settling, lambda server: "running" if server.id in begun else None, phase.update)
     for each in repairs:
         id_ = each.server.id if each.server else ""
         refusal = settled[id_][1] if id_ in settled else None
@@ -170,12 +194,13 @@ def _update(
 
     begun = {each.stack.id: each for each in _attempt(run, [e for e in repairs if e.student not in run.failed], update)}
     with progress.phase("Waiting for their stacks") as phase:
-        end = time.monotonic() + terms.deadline
+        end = terms.clock.now() + terms.deadline
         while begun:
+            run.check()
             phase.note(f"{len(begun)} to go")
-            time.sleep(POLL)
+            terms.clock.sleep(POLL)
             shown = {stack.id: stack for stack in observe_cohort(connection, order.cohort, order.labels)}
-            late = time.monotonic() > end
+            late = terms.clock.now() > end
             begun = {id_: each for id_, each in begun.items() if not _updated(connection, run, each, shown, late=late)}
 
 
@@ -219,33 +244,23 @@ def _make_anew(
     if not run.anew:
         return {}
     some = replace(order, students=tuple(student for student in order.students if student.id in run.anew))
-    image, flavor, network = terms.image, terms.flavor, terms.network
-    # What cannot be made again is not deleted.
-    plan(connection, some, image=image, flavor=flavor, network=network)
+    plan(connection, some)  # what cannot be made again is not deleted
+    run.check()
     doomed = [Repair(name, "replace", "", stack) for name, stack in run.anew.items()]
     asked = _attempt(run, doomed, lambda each: delete_stack(connection, each.stack))
-    _await_deletion(connection, order, {each.stack.id for each in asked}, terms.deadline)
+    _await_deletion(connection, order, {each.stack.id for each in asked}, terms)
     deleted = {each.student for each in asked}
     some = replace(some, students=tuple(student for student in some.students if student.id in deleted))
-    outcomes = launch(
-        connection,
-        some,
-        image=image,
-        flavor=flavor,
-        network=network,
-        folder=terms.folder,
-        deadline=terms.deadline,
-        progress=progress,
-        some=True,
-    )
+    reach = reach_of(some, terms.folder, terms.deadline, terms.stages)
+    outcomes = launch_held(connection, some, Launching(reach, progress, terms.clock, run.check, some=True))
     return {outcome.student: outcome for outcome in outcomes}
 
 
-def _await_deletion(connection: "Connection", order: Order, stacks: Collection[str], deadline: float) -> None:
+def _await_deletion(connection: "Connection", order: Order, stacks: Collection[str], terms: With) -> None:
     """Until Heat shows that it is at it: a launch that came sooner would take the old stacks for good ones."""
-    end = time.monotonic() + deadline
-    while time.monotonic() < end:
+    end = terms.clock.now() + terms.deadline
+    while terms.clock.now() < end:
         shown = observe_cohort(connection, order.cohort, order.labels)
         if all(stack.status.startswith("DELETE_") for stack in shown if stack.id in stacks):
             return
-        time.sleep(POLL)
+        terms.clock.sleep(POLL)

@@ -1,7 +1,7 @@
 """A launch under way: what was begun for whom, what came back, and how it ended."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from queue import SimpleQueue
@@ -44,7 +44,15 @@ class Why:
     stuck: bool
 
 
-Result = Outcome | Answered | Seen | Why
+@dataclass(frozen=True)
+class Found:
+    """Machines that are there to be proved, and the addresses that are known of them, by stack id."""
+
+    stacks: tuple[Stack, ...]
+    addresses: Mapping[str, str]
+
+
+Result = Outcome | Answered | Seen | Why | Found
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Run:
 
     `seen` is when the last list call that was answered was made, `looking` when the one under way, `due` when the next
     is to be. What met an error is begun again, on the word of a list call made after `not_before`. `progressed` is when
-    the cloud last took a create. `stages` are of the machines that are proved just now.
+    the cloud last took a create. `fresh` are machines that are about to be proved, `stages` those of the ones that are.
     """
 
     clock: Clock = REAL
@@ -77,6 +85,7 @@ class Run:
     tries: Counter[tuple[str, str]] = field(default_factory=Counter)
     remade: Counter[str] = field(default_factory=Counter)
     stages: dict[str, str] = field(default_factory=dict)
+    fresh: list[Stack] = field(default_factory=list)
     taken: dict[str, float] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     failures: int = 0

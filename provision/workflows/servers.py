@@ -1,12 +1,12 @@
 """A cohort's servers: whose each is, by few list calls, and the loop that brings them where they are wanted."""
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from provision.clock import Clock
 from provision.cloud.compute import act_on_server, observe_servers
 from provision.core.naming import cohort_tag, gateway_name, labelled_number, pool_number, pool_server, server_name
 from provision.core.plan import Stack
@@ -33,19 +33,31 @@ class Refusal:
     hint: str = ""
 
 
+@dataclass(frozen=True)
+class Settling:
+    """Whose servers are brought where they are wanted, in at most `deadline` seconds; `check` raises to stop it."""
+
+    connection: "Connection"
+    cohort: str
+    deadline: float
+    clock: Clock
+    check: Callable[[], None]
+
+
 @dataclass
 class _Run:
     """What was asked for at which time, by server and action, and why it was refused."""
 
+    clock: Clock
     asked: dict[tuple[str, str], float] = field(default_factory=dict)
     refused: dict[str, list[ProvisionError]] = field(default_factory=dict)
 
     def due(self, server: Server, action: str) -> bool:
         """Whether an action is to be asked for: once, and again when nothing came of it."""
-        before = self.asked.get((server.id, action))
-        due = before is None or time.monotonic() - before > GRACE
+        before, now = self.asked.get((server.id, action)), self.clock.now()
+        due = before is None or now - before > GRACE
         if due:
-            self.asked[server.id, action] = time.monotonic()
+            self.asked[server.id, action] = now
         return due
 
     def lost(self, server: str) -> bool:
@@ -69,23 +81,20 @@ def server_of(stack: Stack, cohort: str) -> str:
 
 
 def settle(
-    connection: "Connection",
-    cohort: str,
-    choose: Choose,
-    *,
-    deadline: float,
-    on_count: Callable[[float, float, str], None],
+    settling: Settling, choose: Choose, on_count: Callable[[float, float, str], None]
 ) -> dict[str, tuple[Server, Refusal | None]]:
     """Bring every server of a cohort to the goal that `choose` names for it, and wait; how it ended, by its id."""
+    connection, clock = settling.connection, settling.clock
     results: Results[tuple[Server, ProvisionError | None]] = SimpleQueue()
-    crew, run, end = Crew(CREW, results), _Run(), time.monotonic() + deadline
+    crew, run, end = Crew(CREW, results, clock), _Run(clock), clock.now() + settling.deadline
     while True:
+        settling.check()
         goals = {
             server: goal
-            for server in observe_servers(connection, cohort_tag(cohort))
+            for server in observe_servers(connection, cohort_tag(settling.cohort))
             if (goal := choose(server)) is not None
         }
-        ended = {server: _ended(run, server, goal, late=time.monotonic() > end) for server, goal in goals.items()}
+        ended = {server: _ended(run, server, goal, late=clock.now() > end) for server, goal in goals.items()}
         open_ = [server for server, how in ended.items() if how is None]
         on_count(len(goals) - len(open_), len(goals), "machines")
         if not open_:
@@ -127,9 +136,9 @@ def _ask(connection: "Connection", server: Server, action: str) -> tuple[Server,
 
 def _collect(run: _Run, results: Results[tuple[Server, ProvisionError | None]]) -> None:
     """Take in what the threads return until the next list call is due."""
-    pause = time.monotonic() + POLL
-    while (left := pause - time.monotonic()) > 0:
-        if (answer := next_result(results, left)) and (refusal := answer[1]):
+    pause = run.clock.now() + POLL
+    while (left := pause - run.clock.now()) > 0:
+        if (answer := next_result(results, left, run.clock)) and (refusal := answer[1]):
             server = answer[0].id
             run.refused.setdefault(server, []).append(refusal)
             run.asked = {asked: at for asked, at in run.asked.items() if asked[0] != server}

@@ -1,12 +1,12 @@
 """Snapshots of one student's machine: images that Nova makes, known by their properties, and can write back."""
 
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from provision.clock import REAL, Clock
 from provision.cloud.compute import create_image, rebuild_server
 from provision.cloud.images import call, delete_image
 from provision.core.naming import snapshot_name, stack_name
@@ -14,8 +14,9 @@ from provision.core.servers import Server
 from provision.errors import CloudError, InvalidInputError, NotFoundError
 from provision.progress import Progress
 from provision.workflows.lifecycle import find_server
+from provision.workflows.locking import hold
 from provision.workflows.orders import Order
-from provision.workflows.servers import settle
+from provision.workflows.servers import Settling, settle
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -72,7 +73,14 @@ def find_snapshot(connection: "Connection", order: Order, student: str, name: st
 
 
 def save(
-    connection: "Connection", order: Order, student: str, name: str, *, deadline: float, progress: Progress
+    connection: "Connection",
+    order: Order,
+    student: str,
+    name: str,
+    *,
+    deadline: float,
+    progress: Progress,
+    clock: Clock = REAL,
 ) -> Snapshot:
     """Make a snapshot of the student's machine as it is now, and wait until it can be used."""
     server = _server(connection, order, student)
@@ -94,20 +102,29 @@ def save(
             phase.note(found[0].status if found else "asked for")
             return found[0] if found and found[0].status == "active" else None
 
-        return _wait(saved, deadline, f"The snapshot {name!r} is not done")
+        return _wait(saved, deadline, clock, f"The snapshot {name!r} is not done")
 
 
 def restore(
-    connection: "Connection", order: Order, student: str, snapshot: Snapshot, *, deadline: float, progress: Progress
+    connection: "Connection",
+    order: Order,
+    student: str,
+    snapshot: Snapshot,
+    *,
+    deadline: float,
+    progress: Progress,
+    clock: Clock = REAL,
 ) -> None:
     """Write a snapshot over the disk of the student's machine, and wait until that runs. What was on it is lost."""
     server = _server(connection, order, student)
-    with progress.phase("Waking the machine") as phase:  # Nova rebuilds none that sleeps
-        _settle(connection, order, server, deadline, phase.update)
-    with progress.phase(f"Restoring {snapshot.name}") as phase:
-        rebuild_server(connection, server, snapshot.id)
-        # Nova says that it is at work on it from its answer on.
-        _settle(connection, order, server, deadline, phase.update)
+    with hold(connection, order.cohort, "restore", clock, progress) as check:
+        settling = Settling(connection, order.cohort, deadline, clock, check)
+        with progress.phase("Waking the machine") as phase:  # Nova rebuilds none that sleeps
+            _settle(settling, server, phase.update)
+        with progress.phase(f"Restoring {snapshot.name}") as phase:
+            rebuild_server(connection, server, snapshot.id)
+            # Nova says that it is at work on it from its answer on.
+            _settle(settling, server, phase.update)
 
 
 def delete(connection: "Connection", snapshot: Snapshot) -> None:
@@ -115,20 +132,8 @@ def delete(connection: "Connection", snapshot: Snapshot) -> None:
     delete_image(connection, snapshot.id, f"Deleting the snapshot {snapshot.name}")
 
 
-def _settle(
-    connection: "Connection",
-    order: Order,
-    server: Server,
-    deadline: float,
-    on_count: Callable[[float, float, str], None],
-) -> None:
-    settled = settle(
-        connection,
-        order.cohort,
-        lambda each: "running" if each.id == server.id else None,
-        deadline=deadline,
-        on_count=on_count,
-    )
+def _settle(settling: Settling, server: Server, on_count: Callable[[float, float, str], None]) -> None:
+    settled = settle(settling, lambda each: "running" if each.id == server.id else None, on_count)
     refusal = settled[server.id][1] if server.id in settled else None
     if refusal or server.id not in settled:
         raise CloudError(
@@ -146,14 +151,14 @@ def _server(connection: "Connection", order: Order, student: str) -> Server:
     return server
 
 
-def _wait(look: Callable[[], T | None], deadline: float, words: str) -> T:
+def _wait(look: Callable[[], T | None], deadline: float, clock: Clock, words: str) -> T:
     """What `look` finds at last."""
-    end = time.monotonic() + deadline
+    end = clock.now() + deadline
     while (found := look()) is None:
-        if time.monotonic() > end:
+        if clock.now() > end:
             raise CloudError(
                 f"{words} after {deadline:.0f} s.",
                 hint="The cloud goes on. See: provision snapshot list COHORT STUDENT",
             )
-        time.sleep(POLL)
+        clock.sleep(POLL)
     return found

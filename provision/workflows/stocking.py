@@ -23,7 +23,7 @@ GAP = 0.7  # seconds between two creates: there is time, and a launch may want t
 
 @dataclass(frozen=True)
 class Keeper:
-    """Who keeps a pool, to what terms, and of what machines are made. `waiting` is proved of those that are nobody's.
+    """Who keeps a pool, and to what terms. `waiting` is proved of those that are nobody's.
 
     A machine has `deadline` seconds, from when its stack is complete, to prove itself.
     """
@@ -31,9 +31,6 @@ class Keeper:
     pool: Pool
     terms: Terms
     waiting: tuple[Stage, ...]
-    image: str | None = None
-    flavor: str | None = None
-    network: str | None = None
     deadline: float = 900.0
 
 
@@ -64,11 +61,12 @@ def _wish(keeper: Keeper, numbers: list[int]) -> Wish:
     return Wish(
         order.course,
         order.presentation,
-        keeper.image,
-        keeper.flavor,
-        keeper.network,
+        order.choice.image,
+        order.choice.flavor,
+        order.choice.network,
         machines=len(numbers),
         shape=order.shape,
+        stack_limit=order.choice.stack_limit,
     )
 
 

@@ -40,7 +40,7 @@ COHORTS = (
     ("badcourse", '"demo"', '"../bad/course.toml"'),
     ("nimbus", '"down"', '"nimbus"'),
     ("nocloud", 'name = "down"', ""),
-    ("tenants", 'name = "down"', 'tenancy = "project per student"\n[acess]\nweb = "anywhere"'),
+    ("tenants", 'name = "down"', 'tenancy = "project for all"\n[acess]\nweb = "anywhere"'),
 )
 CLOUDS = """\
 clouds:
@@ -115,7 +115,7 @@ def provision(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         (
             "cohort check tenants",
             2,
-            ['line 6: cloud.tenancy: "project per student" is not there yet', "line 7: acess: "],
+            ["line 6: cloud.tenancy: should be 'one project' or", "line 7: acess: "],
         ),
         ("cohort check", 5, ["no file cohort.toml"]),
         ("cohort init demo 26-J", 2, ["cohort.presentation: must be 1 to 16 letters and digits"]),

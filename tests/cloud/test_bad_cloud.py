@@ -74,9 +74,6 @@ def begin(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> Begin:
         outcomes = launch(
             cloud,
             order(*students),
-            image=None,
-            flavor=None,
-            network=None,
             folder=tmp_path,
             deadline=deadline,
             progress=Silent(),

@@ -130,9 +130,7 @@ def order(*students: str) -> Order:
 
 
 def run(cloud: Connection, folder: Path, *students: str) -> dict[str, tuple[str, str]]:
-    outcomes = launch(
-        cloud, order(*students), image=None, flavor=None, network=None, folder=folder, deadline=7, progress=Silent()
-    )
+    outcomes = launch(cloud, order(*students), folder=folder, deadline=7, progress=Silent())
     return {each.student: (each.stage, each.reason) for each in outcomes if isinstance(each, Failed)}
 
 
@@ -192,10 +190,10 @@ def test_healing_asks_for_no_more_quota_than_there_was(cloud: Connection, http: 
     cloud_has(http, routers=9)  # all in use
     heat = Heat(http)
     heat.add("broken", "CREATE_FAILED")
-    planned = plan(cloud, order("broken"), image=None, flavor=None, network=None)
+    planned = plan(cloud, order("broken"))
     assert [type(action).__name__ for action in planned.actions] == ["Replace"]
     with pytest.raises(PreflightError, match="routers: 1 needed, 0 free"):
-        plan(cloud, order("broken", "new"), image=None, flavor=None, network=None)
+        plan(cloud, order("broken", "new"))
 
 
 def test_the_younger_of_two_stacks_is_removed(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
@@ -233,8 +231,7 @@ def test_a_machine_with_tls_is_found_there_whoever_asks(cloud: Connection, http:
     password = ensure_handouts(tmp_path, [ada], "student", "http")["ada"].password  # of a machine that is no more
     course = COURSE.model_copy(update={"public": COURSE.public.model_copy(update={"tls": "own"})})
     wanted = replace(order("ada"), course=course)
-    how = {"image": None, "flavor": None, "network": None, "folder": tmp_path}
-    (launched,) = launch(cloud, wanted, **how, deadline=5, progress=Silent())  # type: ignore[arg-type]  # as many kinds
+    (launched,) = launch(cloud, wanted, folder=tmp_path, deadline=5, progress=Silent())
     (standing,) = status(cloud, wanted, folder=tmp_path, deadline=0.1)
     for outcome in (launched, standing.outcome):
         assert isinstance(outcome, Failed)

@@ -15,6 +15,7 @@ from provision.workflows.handouts import ensure_handouts
 from provision.workflows.orders import Order
 from provision.workflows.power import Asleep, resume, suspend
 
+from .conftest import NEUTRON, lock_is_free
 from .nova import Nova
 from .test_launch import COMPLETE, TAG, Heat, order
 
@@ -23,6 +24,11 @@ from .test_launch import COMPLETE, TAG, Heat, order
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cloud that is asked every moment."""
     monkeypatch.setattr("provision.workflows.servers.POLL", 0.05)
+
+
+@pytest.fixture(autouse=True)
+def lock(http: rm.Mocker) -> None:
+    lock_is_free(http)
 
 
 def lay(cloud: Connection, wanted: Order, *, shelve: bool = False, deadline: float = 20) -> dict[str, str]:
@@ -90,6 +96,8 @@ def test_what_wakes_is_proved(cloud: Connection, http: rm.Mocker, tmp_path: Path
         heat.add(student, COMPLETE)
         if state:
             nova.add(student, state)
+    for kind in ("floatingips", "ports"):  # where the lists say nothing, each stack is asked
+        http.get(f"{NEUTRON}/v2.0/{kind}", json={kind: []})
     outcomes = resume(cloud, order("ada", "bob", "eve", "gone"), folder=tmp_path, deadline=1, progress=Silent())
     assert sorted(nova.asked) == ["resume ada", "unshelve bob"]
     # Nothing listens at this cloud's addresses: who gets as far as the network was proved.

@@ -27,7 +27,6 @@ STUDENTS = (
     Student("z9000001", "Wilhelmina Ockham", "wilhelmina@registry.example"),
     Student("z9000002", "Jocelyn Burnell", "jocelyn@registry.example"),
 )
-HOW: dict[str, Any] = {"image": None, "flavor": None, "network": None}
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def order(folder: Path, *, private: bool = True, students: tuple[Student, ...] =
 
 
 def run(cloud: Connection, folder: Path, *, deadline: float = 0.1, **how: Any) -> tuple[Outcome, ...]:
-    return launch(cloud, order(folder, **how), **HOW, folder=folder, deadline=deadline, progress=Silent())
+    return launch(cloud, order(folder, **how), folder=folder, deadline=deadline, progress=Silent())
 
 
 @pytest.fixture
@@ -92,7 +91,7 @@ def test_a_second_run_knows_them_again(cloud: Connection, launched: Heat, tmp_pa
 
 
 def test_who_left_the_roster_is_still_told(cloud: Connection, launched: Heat, tmp_path: Path) -> None:
-    made = plan(cloud, order(tmp_path, students=STUDENTS[:1]), **HOW)
+    made = plan(cloud, order(tmp_path, students=STUDENTS[:1]))
     assert [(type(each).__name__, each.student) for each in made.actions] == [("Keep", "z9000001"),
                                                                              ("Leave", "z9000002")]  # fmt: skip
     listed = find_cohort(cloud, "demo-26J")
@@ -113,7 +112,7 @@ def test_without_its_key_nothing_is_made(
     lose(tmp_path)
     files = sorted(tmp_path.iterdir())
     for verb in (
-        lambda: plan(cloud, order(tmp_path), **HOW),
+        lambda: plan(cloud, order(tmp_path)),
         lambda: run(cloud, tmp_path),
         lambda: status(cloud, order(tmp_path), folder=tmp_path, deadline=0.1),
     ):

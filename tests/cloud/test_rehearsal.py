@@ -2,6 +2,9 @@
 
 import json
 import re
+import time
+from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from provision.core.findings import OK, REFUSAL, UNKNOWN, WARNING, Finding
 from provision.errors import PreflightError
 from provision.progress import Silent
 from provision.workflows.cohort import launch, plan
+from provision.workflows.orders import Choice
 from provision.workflows.rehearsal import preflight
 
 from .conftest import GLANCE, HEAT, KEYSTONE, NEUTRON, NOVA
@@ -25,13 +29,15 @@ from .test_launch import COMPLETE, GOING, Heat, nothing_left, order
 from .test_preflight import IMAGE, NETWORKS, SUBNETS, cloud_has
 
 REFUSED = {"error": {"message": "Internal Server Error", "code": 500}}
-HOW: Any = {"image": None, "flavor": None, "network": None}
+CLOCKS = (NOVA, f"{NOVA}/", f"{GLANCE}/v2", f"{GLANCE}/v2/")  # where Nova and Glance are asked for the time
 NO: Any = {"status_code": 403, "json": {"error": {"message": "Policy doesn't allow it to be performed."}}}
 
 
-def ask(cloud: Connection, *students: str, canary: bool = False, **how: Any) -> dict[tuple[str, str], Finding]:
-    usual = {**HOW, "deadline": 7, "progress": Silent()}
-    found = preflight(cloud, order(*students), canary=canary, **{**usual, **how})
+def ask(
+    cloud: Connection, *students: str, canary: bool = False, deadline: float = 7, **choice: Any
+) -> dict[tuple[str, str], Finding]:
+    wanted = replace(order(*students), choice=Choice(**choice))
+    found = preflight(cloud, wanted, canary=canary, deadline=deadline, progress=Silent())
     return {(finding.name, finding.about): finding for finding in found}
 
 
@@ -98,7 +104,7 @@ def test_what_is_wrong_is_found_all_at_once(cloud: Connection, http: rm.Mocker) 
     assert "openstack quota set --routers 11 project1" in found["quota", "routers"].fix
     assert found["canary", ""].meaning == "Not known, because of what is refused: flavor, overlap."
     with pytest.raises(PreflightError) as caught:
-        plan(cloud, order("a", "b"), image=None, flavor="m1.tiny", network=None)
+        plan(cloud, replace(order("a", "b"), choice=Choice(flavor="m1.tiny")))
     for finding in found.values():
         assert (finding.meaning in caught.value.message) == (finding.severity == REFUSAL)
 
@@ -108,7 +114,8 @@ def test_what_a_cloud_does_not_show_refuses_nothing(cloud: Connection, http: rm.
     Heat(http)
     for url in (f"{NOVA}/limits", f"{NEUTRON}/v2.0/quotas/project1/details", f"{NEUTRON}/v2.0/subnets"):
         http.get(url, **NO)
-    http.get(KEYSTONE, json={})  # without a date
+    for url in (KEYSTONE, *CLOCKS):
+        http.get(url, json={})  # without a date
     found = ask(cloud, "a")
     assert not_ok(found) == {
         ("clock", ""): UNKNOWN,
@@ -120,7 +127,28 @@ def test_what_a_cloud_does_not_show_refuses_nothing(cloud: Connection, http: rm.
         ("canary", ""): UNKNOWN,
     }
     assert "role does not allow this" in found["quota", "machines"].meaning
-    assert plan(cloud, order("a"), image=None, flavor=None, network=None).ground.warnings == ()
+    assert plan(cloud, order("a")).ground.warnings == ()
+
+
+@pytest.mark.parametrize("service", [NOVA, GLANCE], ids=["Nova", "Glance"])
+def test_where_keystone_tells_no_time_another_service_does(cloud: Connection, http: rm.Mocker, service: str) -> None:
+    cloud_has(http)
+    Heat(http)
+    http.get(KEYSTONE, json={})
+    for url in CLOCKS:
+        date = {"Date": formatdate(time.time() - 90, usegmt=True)} if url.startswith(service) else {}
+        http.get(url, headers=date, status_code=401)
+    assert re.search(r" (89|9\d) s ahead of", ask(cloud, "a")["clock", ""].meaning)
+
+
+def test_what_an_operator_told_of_stacks_is_what_counts(cloud: Connection, http: rm.Mocker) -> None:
+    cloud_has(http)
+    heat = Heat(http)
+    heat.add("probe", GOING, "provision=probe,student=probe", "provision-probe-0")  # of somebody who asks just now
+    assert "1 more stacks, 0 are there" in ask(cloud, "a", stack_limit=1)["stacks", ""].meaning
+    heat.add("b", COMPLETE)
+    assert ask(cloud, "a", stack_limit=2)["stacks", ""].severity == OK
+    assert ask(cloud, "a", stack_limit=1)["stacks", ""].severity == REFUSAL
 
 
 def test_a_service_that_does_not_answer_is_a_refusal(cloud: Connection, http: rm.Mocker) -> None:
@@ -151,10 +179,10 @@ def test_heat_refuses_an_application_credential(delegated: Connection, http: rm.
     assert "service user with a password" in found.fix
     # A launch finds out before it makes anything; a plan makes nothing to find out.
     with pytest.raises(PreflightError, match="Keystone trust"):
-        launch(delegated, order("a"), **HOW, folder=tmp_path / "handouts", deadline=7, progress=Silent())
+        launch(delegated, order("a"), folder=tmp_path / "handouts", deadline=7, progress=Silent())
     assert not (tmp_path / "handouts").exists()
     posts = len(heat.asked())
-    (warning,) = plan(delegated, order("a"), **HOW).ground.warnings
+    (warning,) = plan(delegated, order("a")).ground.warnings
     assert (warning.name, len(heat.asked())) == ("credential", posts)
 
 

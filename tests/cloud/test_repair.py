@@ -1,6 +1,7 @@
 """A cohort is healed against a cloud that keeps what it is told: only what is wrong is touched, and then proved."""
 
 import re
+from dataclasses import replace as with_
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from provision.core.shape import PRIVATE
 from provision.errors import ProvisionError
 from provision.progress import Silent
 from provision.workflows.handouts import ensure_handouts, read_handouts
+from provision.workflows.orders import Choice
 from provision.workflows.repair import With, find_repairs, repair
 
 from .conftest import GLANCE, HEAT, NEUTRON, NOVA
@@ -98,7 +100,9 @@ class Cloud:
 
     def delete(self, request: Any, context: Any) -> None:
         self.looks = 0
-        self.going.append(self.stack(request.path.split("/")[-2].partition("26j-")[2]))
+        student = request.path.split("/")[-2].partition("26j-")[2]
+        self.heat.fate.pop(student, None)
+        self.going.append(self.stack(student))
         context.status_code = 204
 
     def show(self, request: Any, _context: Any) -> Any:
@@ -130,9 +134,9 @@ class Cloud:
 def heal(
     connection: Connection, folder: Path, *students: str, replace: bool = False, now: datetime = NOW
 ) -> dict[str, tuple[str, str]]:
-    wanted = order(*students)
+    wanted = with_(order(*students), choice=Choice(flavor="m1.small"))
     repairs = find_repairs(connection, wanted, now)
-    terms = With(folder, deadline=2, replace=replace, flavor="m1.small")
+    terms = With(folder, deadline=2, replace=replace)
     outcomes = repair(connection, wanted, repairs, terms, Silent())
     return {each.student: (each.stage, each.reason) for each in outcomes if isinstance(each, Failed)}
 
@@ -190,7 +194,7 @@ def test_a_machine_whose_reboot_does_not_help(cloud: Connection, http: rm.Mocker
 def test_failed_and_stuck_stacks_are_made_anew(cloud: Connection, http: rm.Mocker, tmp_path: Path) -> None:
     there = Cloud(http, tmp_path, "ada", "failed", "stuck")
     there.stack("failed")["stack_status"] = "CREATE_FAILED"
-    there.stack("stuck")["stack_status"] = GOING
+    there.stack("stuck")["stack_status"] = there.heat.fate["stuck"] = GOING
     ended = heal(cloud, tmp_path, "ada", "failed", "stuck", now=NOW.replace(hour=12))
     assert {student: stage for student, (stage, _) in ended.items()} == {"failed": "network", "stuck": "network"}
     assert sorted(there.heat.asked()) == [

@@ -37,9 +37,6 @@ def run(cloud: Connection, folder: Path, *students: str, shape: Shape = SHARED) 
     outcomes = launch(
         cloud,
         replace(order(*students), shape=shape),
-        image=None,
-        flavor=None,
-        network=None,
         folder=folder,
         deadline=3,  # a busy computer takes more than one second
         progress=Silent(),

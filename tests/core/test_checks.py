@@ -17,6 +17,7 @@ from provision.core.flavors import Flavor, Size
 from provision.core.images import Image
 from provision.core.network_checks import OWN_SUBNET, External, Subnet, addresses, external_network, mtu, overlaps
 from provision.core.shape import PRIVATE, Shape
+from provision.core.tenancy import Project, Tenancy, Users, allowance, missing, operator_roles
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,6 +83,13 @@ def quota(name: str, limit: int, used: int, need: int = 10, shape: Shape = PRIVA
 
 
 # What was looked at, how grave it is, what is said of it, and what mends it.
+def project(users: Users, *, there: bool = False, known: bool = True, may: bool = True) -> Finding:
+    """What a preflight says of the project of one student, whose label is not the id."""
+    projects = [Project("p1", "demo-26J-k1", "k1")] if there else []
+    (found,) = missing({"ada": "k1"}, projects, ["ada"] if known else [], Tenancy(users), may=may)
+    return found
+
+
 CASES: tuple[tuple[Finding, str, tuple[str, ...], tuple[str, ...]], ...] = (
     (credential("password", None), OK, ("faculty in project class (heat_stack_owner, member), by password",), ()),
     (credential("password", Probe()), OK, ("Heat made a stack",), ()),
@@ -214,6 +222,8 @@ CASES: tuple[tuple[Finding, str, tuple[str, ...], tuple[str, ...]], ...] = (
     (mtu(1279, "public"), WARNING, ("1279 bytes", "no IPv6"), ("MTU of at least 1442",)),
     (mtu(None, "public"), UNKNOWN, ("does not tell that of public",), ()),
     (checks.stacks(500, 12), OK, ("500 more stacks, 12 are there",), ()),
+    (checks.stacks(500, 13, 513), OK, ("no more than 513",), ()),
+    (checks.stacks(500, 13, 500), REFUSAL, ("13 too many for 500",), ("max_stacks_per_tenant = 513", "stack_limit")),
     (checks.stacks(500, 13), WARNING, ("1 are refused",), ("max_stacks_per_tenant", "at least 513")),
     (quota("floating IPs", 50, 40), OK, ("floating IPs: 10 needed, 10 free (40 of 50 used)",), ()),
     (quota("floating IPs", -1, 40), OK, ("no limit",), ()),
@@ -232,6 +242,13 @@ CASES: tuple[tuple[Finding, str, tuple[str, ...], tuple[str, ...]], ...] = (
     (quota("RAM (MiB)", 51200, 51200, 2048), REFUSAL, (), ("openstack quota set --ram 53248 project1",)),
     (quota("routers", -1, 244), OK, (), ()),
     (quota("routers", -1, 245), WARNING, ("255 would be there", "l3_ha", "254"), ('shape = "shared"',)),
+    (project("existing"), OK, ("a launch makes its project.",), ()),
+    (project("existing", there=True), OK, ("its project is there",), ()),
+    (project("none", known=False), OK, ("a launch makes its project.",), ()),
+    (project("existing", known=False), REFUSAL, ("ada is no user of the cloud",), ('users = "create"',)),
+    (project("create", known=False), OK, ("a launch makes its project and its user.",), ()),
+    (project("create", known=False, may=False), WARNING, ("this user may not",), ("Ask the operator",)),
+    (project("existing", there=True, may=False), OK, (), ()),
     (checks.canary_ready(41, 97, 12), OK, ("after 41 s", "after 97 s", "12 s later"), ()),
     (checks.canary_failed("server", "no room", "ask"), REFUSAL, ("failed at server: no room",), ("ask",)),
     (unknown("canary", "it was left out."), UNKNOWN, ("Not known, because it was left out.",), ()),
@@ -281,3 +298,14 @@ def test_every_finding_is_in_the_reference_and_in_the_table_above() -> None:
 def test_students_networks_are_those_of_the_template() -> None:
     template = yaml.safe_load((ROOT / "heat/student.yaml").read_text())
     assert template["parameters"]["cidr"]["default"] == OWN_SUBNET
+
+
+def test_a_students_quota_is_one_machine_and_a_lock() -> None:
+    assert allowance(PRIVATE, Flavor(2048, 1, 20, "m1.small", "2")) == {
+        "instances": 1, "vCPUs": 1, "RAM (MiB)": 2048, "networks": 2, "subnets": 2, "routers": 1, "ports": 4,
+        "security groups": 2, "security group rules": 10, "floating IPs": 1,
+    }  # fmt: skip
+
+
+def test_the_operator_is_no_admin_in_a_students_project() -> None:
+    assert operator_roles(["admin", "heat_stack_owner", "reader"]) == ("heat_stack_owner", "member")

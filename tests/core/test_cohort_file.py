@@ -37,6 +37,8 @@ idle = 90
 [columns]
 id = "Student PI"
 name = "First name + Family name"
+[handouts]
+template = "html"
 """
 
 
@@ -54,6 +56,7 @@ def test_all_that_can_be_said() -> None:
     assert (said.network.external_network, said.network.shape, said.network.floating_ip) == ("public", "shared", False)
     assert (said.access.web, said.access.ssh, said.pool.size) == ("192.0.2.0/24", "198.51.100.7/32", 20)
     assert (said.pool.timetable, said.pool.ahead, said.pool.idle) == (("mon,wed 09:00-11:00 40",), 30, 90)
+    assert (said.handouts.template, said.handouts.help) == ("html", "ask who gave you this letter.")
     assert said.columns is not None
     assert (said.columns.id, said.columns.email) == ("Student PI", "email")
 
@@ -76,7 +79,8 @@ def test_what_is_left_out() -> None:
          "such as 2026-10-03), not 2026-10-03 09:00:00"),
         ("2027-06-30", "2026-10-02", "line 6: cohort.end: 2026-10-02 is before the start, 2026-10-03"),
         ("privacy = true", 'privacy = "yes"', "line 7: cohort.privacy: should be true or false, without quotes"),
-        ('"one project"', '"project per student"', 'line 10: cloud.tenancy: "project per student" is not there yet'),
+        ('"one project"', '"project per student"', 'line 16: network.shape: "shared" is for one project'),
+        ('"one project"', '"project per student"', "line 7: cohort.privacy: students who are users of the cloud are"),
         ('"one project"', '"many"', "line 10: cloud.tenancy: should be 'one project' or 'project per student', not"),
         ('"shared"', '"tree"', "line 16: network.shape: should be 'private' or 'shared', not 'tree'"),
         ("floating_ip = false", "floating_ip = 0", "line 17: network.floating_ip: should be true or false"),

@@ -96,3 +96,17 @@ def test_a_stack_tells_which_network_it_uses() -> None:
     assert naming.place_of(["provision=demo-26J", "student=place=x", naming.place_tag("3f1c")]) == "3f1c"
     assert naming.place_of(["provision=demo-26J", "student=a", naming.SHARED_TAG]) == ""
     assert len(naming.place_tag("0" * 36)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("port", "stack"),
+    [
+        ("demo-26J-a1-port-abcdefghijk2", "demo-26J-a1"),
+        ("demo-26J-a1-port-port-abcdefghijk2", "demo-26J-a1-port"),  # of the student a1-port
+        ("demo-26J-a1-gateway_port-abcdefghijk2", ""),
+        ("demo-26J-a1-port", ""),
+        ("by hand", ""),
+    ],
+)
+def test_whose_port_heat_made(port: str, stack: str) -> None:
+    assert naming.stack_of_port(port) == stack

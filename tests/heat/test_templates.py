@@ -20,8 +20,8 @@ from provision.core.roster import Student
 from provision.core.shape import ANYWHERE, SUBNET, Shape, gateway_ports, outside
 from provision.guests.credentials import jupyter_hash
 from provision.paths import data_path
+from provision.workflows.asking import Job, stack_parameters
 from provision.workflows.handouts import ensure_handouts
-from provision.workflows.launch import Job, stack_parameters
 from provision.workflows.machine import Reach
 from provision.workflows.orders import Order
 from provision.workflows.shared import Seat, Task, shared_parameters

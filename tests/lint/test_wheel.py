@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CARRIED = ("heat", "roles", "playbooks", "images")
+CARRIED = ("heat", "roles", "playbooks", "images", "letters")
 
 
 def test_the_wheel_carries_what_a_checkout_has(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from provision.core.drift import STUCK
+
 from .faults import (
     ANY_CALL,
     LISTED_STACKS,
@@ -33,16 +35,14 @@ class Case:
     """A trouble. `ends` says at which stage students fail in the first run, and with which words in the reason.
 
     Nobody in it: all are ready, with nobody helping. `stops`: the run itself ends, with an error of these words.
-    `lacking` is the defence that the product does not have yet, without which it ends otherwise; `unsafe`, one without
-    which something is lost, left or made twice.
+    `repaired`: the second run is a repair, so many seconds later.
     """
 
     name: str
     setup: Setup
     ends: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     stops: str = ""
-    lacking: str = ""
-    unsafe: str = ""
+    repaired: float | None = None
     timeout: float = 60  # real seconds after which the client gives a call up
 
 
@@ -70,8 +70,6 @@ def used_up(name: str, words: str, stage: str) -> Case:
         f"quota of {name} used up meanwhile", Setup(quotas=PLENTY, happenings=(happening,)), ends={"": (stage, words)}
     )
 
-
-HEALING = "a stack that is stuck past Heat's own deadline is made anew"
 
 CASES: tuple[Case, ...] = (
     storm("429 without Retry-After", Say(429)),
@@ -124,9 +122,23 @@ CASES: tuple[Case, ...] = (
         "heat-engine killed in mid-create",
         Setup(fates=(Fate("s0002", "OS::Neutron::Port", reason=None),)),
         ends={"s0002": ("stack", "still CREATE_IN_PROGRESS")},
-        unsafe=HEALING,
+        repaired=STUCK.total_seconds(),
     ),
     fate("a machine that boots late", "does not answer", Fate("s0002", action="BOOT"), stage="web"),
+    fate(
+        "no metadata at boot: the machine is nobody's",
+        "does not take its student's password",
+        Fate("s0002", action="DATA"),
+        stage="web",
+    ),
+    Case(
+        "message bus and database are restarted in mid-run",
+        Setup(faults=(Fault(r"^[A-Z]+ /(heat|nova|neutron)/", Say(500), begin=10, end=70),)),
+    ),
+    Case(
+        "the message bus is restarted as stacks are asked for: Heat took them, and says 500",
+        Setup(faults=(Fault(NEW_STACK, Say(500, acted=True), end=60), Fault("^GET /heat/", Say(500), begin=5, end=60))),
+    ),
     *(
         used_up(name, "A quota of the project is used up", stage)
         for name, stage in (
@@ -148,4 +160,15 @@ CASES: tuple[Case, ...] = (
         Setup(happenings=(Happening(lambda cloud: cloud.take_all_but(2, "addresses"), call=NEW_STACK),)),
         ends={"": ("floating_ip|router", "no free address left")},
     ),
+)
+
+# A fifth of all calls goes wrong, in one way or another, and then nothing works for six minutes.
+WEATHER = (
+    Fault(ANY_CALL, Say(503), begin=120, end=480),
+    Fault(NEW_STACK, Drop(acted=True), share=0.05),
+    Fault(NEW_STACK, Say(500), share=0.05),
+    Fault(NEW_STACK, Say(504, acted=True), share=0.05),
+    Fault(NEW_STACK, Say(429, headers={"Retry-After": "5"}), share=0.05),
+    Fault("^(GET|DELETE) /heat", Say(503), share=0.1),
+    Fault("^(GET|DELETE) /heat", Drop(reset=True), share=0.1),
 )

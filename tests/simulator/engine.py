@@ -25,9 +25,23 @@ def begin_update(cloud: Cloud, stack: Stack) -> None:
     """Make what is missing or failed."""
     stack.becomes("UPDATE_IN_PROGRESS", "Stack UPDATE started")
     for name, thing in list(stack.made.items()):
-        if thing["kind"] in cloud.things and thing["id"] not in cloud.things[thing["kind"]]:
-            del stack.made[name]
+        if cloud.things["servers"].get(thing["id"], {}).get("status") == "ERROR" and "FAILED" in stack.states[name][0]:
+            cloud.delete_server_by_id(thing["id"])  # Heat replaces a server that failed and is in ERROR
+        gone = thing["kind"] in cloud.things and thing["id"] not in cloud.things[thing["kind"]]
+        if gone or name in stack.unhealthy:
+            _unmake(cloud, stack.made.pop(name))
+    stack.unhealthy.clear()
+    _rebuild(cloud, stack)
     _make_all(cloud, stack, "UPDATE")
+
+
+def _rebuild(cloud: Cloud, stack: Stack) -> None:
+    """Servers whose image is another now get its disk: Heat's image_update_policy is REBUILD."""
+    for part in stack.parts:
+        server = cloud.things["servers"].get(stack.made.get(".".join(part.path), {}).get("id", ""))
+        wanted = resolve(part.properties.get("image"), cloud.scope(stack)) if server else None
+        if server and wanted != server["image"]["id"]:
+            server |= {"image": {"id": wanted}, "status": "BUILD", "serves": inf, "disks": server.get("disks", 1) + 1}
 
 
 def begin_delete(cloud: Cloud, stack: Stack) -> None:
@@ -63,14 +77,19 @@ def _make_all(cloud: Cloud, stack: Stack, action: str) -> None:
     stack.turn += 1
     build = cloud.setup.build
     for part in stack.parts:
-        if ".".join(part.path) in stack.made or not holds(part.condition, cloud.scope(stack)):
+        rebuilt = action == "UPDATE" and part.kind == "OS::Nova::Server" and _is_building(cloud, stack, part)
+        if (".".join(part.path) in stack.made and not rebuilt) or not holds(part.condition, cloud.scope(stack)):
             continue
         fate = cloud.fate(stack, part.kind, action)
         if fate and fate.reason is None:
             _note(cloud, stack, part, f"{action}_IN_PROGRESS", "state changed")
             return
         try:
-            _make(cloud, stack, part, fate)
+            if not rebuilt:
+                _make(cloud, stack, part, fate)
+            elif fate:
+                cloud.things["servers"][stack.made[".".join(part.path)]["id"]]["status"] = "ERROR"
+                raise RefusedError(fate.reason)
         except RefusedError as exc:
             reason = str(exc).format(resource=part.name)
             _note(cloud, stack, part, f"{action}_FAILED", reason)
@@ -80,12 +99,19 @@ def _make_all(cloud: Cloud, stack: Stack, action: str) -> None:
     _soon(cloud, stack, build.create, partial(_complete, cloud, stack, action))
 
 
+def _is_building(cloud: Cloud, stack: Stack, part: Part) -> bool:
+    made = stack.made.get(".".join(part.path), {})
+    return bool(cloud.things["servers"].get(made.get("id", ""), {}).get("status") == "BUILD")
+
+
 def _make(cloud: Cloud, stack: Stack, part: Part, fate: Fate | None) -> None:
     kind, make = _MAKERS.get(part.kind, ("", _nothing))
+    cloud.acting = stack.project
     outer = cloud.scope(stack)
     given = resolve(part.given, outer)
     scope = replace(outer, parameters={**outer.parameters, **given})
-    thing = make(cloud, stack, resolve(part.properties, scope))
+    named = {"name": f"{stack.name}-{part.name}-{len(stack.made):012}"}  # as Heat names what has no name of its own
+    thing = make(cloud, stack, {**named, **resolve(part.properties, scope)})
     stack.made[".".join(part.path)] = {"kind": kind, **thing}
     if fate:  # the thing is there, and is no good
         if kind == "servers":
@@ -107,6 +133,7 @@ def _complete(cloud: Cloud, stack: Stack, action: str) -> None:
         if server and server["status"] == "BUILD":
             boot = inf if cloud.fate(stack, "OS::Nova::Server", "BOOT") else cloud.setup.build.boot
             server |= {"status": "ACTIVE", "serves": cloud.clock.now() + boot}
+            server["nobodys"] = cloud.fate(stack, "OS::Nova::Server", "DATA") is not None
     stack.becomes(f"{action}_COMPLETE", f"Stack {action} completed successfully")
 
 
@@ -217,8 +244,8 @@ def _group(cloud: Cloud, stack: Stack, properties: Mapping[str, Any]) -> Thing:
     rules = properties.get("rules") or []
     _checked(cloud, "security_group_rules", "security_group_rule", len(rules) + 2)
     made = _plain("security_groups", "security_group")(cloud, stack, properties)
-    for rule in (*rules, {"direction": "egress", "ethertype": "IPv4"}, {"direction": "egress", "ethertype": "IPv6"}):
-        cloud.add("security_group_rules", {"direction": "ingress", **rule, "security_group_id": made["id"]})
+    for rule in (*rules, {"direction": "egress"}, {"direction": "egress", "ethertype": "IPv6"}):
+        cloud.add_rule(made["id"], rule)
     return made
 
 
@@ -262,11 +289,15 @@ def _server(cloud: Cloud, stack: Stack, properties: Mapping[str, Any]) -> Thing:
                 f"Forbidden: resources.{{resource}}: Quota exceeded for {word}: Requested {more}, but already used "
                 f"{cloud.used[name]} of {cloud.limit(name)} {word} (HTTP 403) (Request-ID: req-0)"
             )
-    cloud.used["vCPUs"] += flavor["vcpus"]
-    cloud.used["RAM (MiB)"] += flavor["ram"]
+    cloud.use(stack.project, "vCPUs", flavor["vcpus"])
+    cloud.use(stack.project, "RAM (MiB)", flavor["ram"])
     about = {"name": properties.get("name") or stack.name, "status": "BUILD", "flavor": flavor, "stack": stack.name}
     image = {"id": properties.get("image")}
-    return {"id": cloud.add("servers", {**about, "metadata": properties.get("metadata") or {}, "image": image})}
+    made = cloud.add("servers", {**about, "metadata": properties.get("metadata") or {}, "image": image})
+    for each in properties.get("networks") or ():
+        if port := cloud.things["ports"].get(each.get("port") or ""):
+            port["device_id"] = made
+    return {"id": made}
 
 
 _MAKERS: Mapping[str, tuple[str, Make]] = {

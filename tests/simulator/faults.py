@@ -109,8 +109,8 @@ class Fate:
     """What becomes of stacks whose names match `stacks`, the first `times` of them (a second try is another stack).
 
     `at` is the type of the resource at which it happens. `action` is CREATE, UPDATE or DELETE: with `reason` it fails
-    there, without it never gets further. The action BOOT, of a server, is a machine that never serves. `share` is the
-    chance of each.
+    there, without it never gets further. The action BOOT, of a server, is a machine that never serves; DATA, one that
+    serves, but did not learn at its boot whose it is. `share` is the chance of each.
     """
 
     stacks: str = ""
@@ -177,6 +177,7 @@ class Setup:
     build: Build = Build()
     quotas: Mapping[str, int] = field(default_factory=dict)
     stack_limit: int = 512
+    admin: bool = False  # whether the one who signs in has the role admin
     pool: int = 65_000  # public addresses
     faults: tuple[Fault, ...] = ()
     fates: tuple[Fate, ...] = ()

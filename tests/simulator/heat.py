@@ -5,19 +5,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import engine
-from .state import PROJECT, USER, Cloud, Stack
+from .state import USER, Cloud, Stack
 from .templates import resolve
 from .wire import Answer, Request, refusal, version
 
-ROOT = f"/v1/{PROJECT}"
+
+def _root(path: str) -> str:
+    """The part of a path that names the project."""
+    return "/".join(path.split("/")[:3])
 
 
 def check(cloud: Cloud, request: Request) -> Answer | None:
     """What Heat finds out before it does anything: two that ask at once for one name both come through here."""
-    if (request.method, request.path) != ("POST", f"{ROOT}/stacks"):
+    root = _root(request.path)
+    if (request.method, request.path) != ("POST", f"{root}/stacks"):
         return None
     name = request.body["stack_name"]
-    if cloud.stacks_named(name):
+    if any(stack.project == root.rpartition("/")[2] for stack in cloud.stacks_named(name)):
         return refusal("heat", 409, f"The Stack ({name}) already exists.", "StackExists")
     return None
 
@@ -26,14 +30,17 @@ def answer(cloud: Cloud, request: Request) -> Answer:
     """Do what is asked."""
     if request.path in ("", "/"):
         return Answer(300, {"versions": [version("CURRENT", "v1.0", f"{request.url}/heat/v1/")]})
-    match (request.method, *request.path.removeprefix(ROOT).strip("/").split("/")):
+    root = _root(request.path)
+    if root != f"/v1/{cloud.acting}":
+        return refusal("heat", 403, "You are not authorized to use this project.", "Forbidden")
+    match (request.method, *request.path.removeprefix(root).strip("/").split("/")):
         case ["GET", "stacks"]:
             return _index(cloud, request)
         case ["POST", "stacks"]:
             return _create(cloud, request)
         case ["POST", "validate"]:
             return _validate(cloud, request)
-        case [method, "stacks", _, name, *rest] if stack := cloud.stacks.get(name):
+        case [method, "stacks", _, name, *rest] if (stack := cloud.stacks.get(name)) and stack.project == cloud.acting:
             return _one(cloud, request, method, stack, rest)
     return refusal("heat", 404, f"The Stack ({request.path}) could not be found.", "EntityNotFound")
 
@@ -52,6 +59,9 @@ def _one(cloud: Cloud, request: Request, method: str, stack: Stack, rest: list[s
             return Answer(204)
         case ["PATCH"] | ["PUT"]:
             return _update(cloud, request, stack)
+        case ["PATCH", "resources", name] if name in stack.made:
+            stack.unhealthy.add(name)
+            return Answer(200)
         case ["POST", "actions"]:
             return _act(cloud, request, stack)
     return refusal("heat", 404, "The resource could not be found.", "HTTPNotFound")
@@ -60,7 +70,8 @@ def _one(cloud: Cloud, request: Request, method: str, stack: Stack, rest: list[s
 def _index(cloud: Cloud, request: Request) -> Answer:
     wanted = {tag for tag in request.query.get("tags", "").split(",") if tag}
     names = request.query.get("name")
-    found = [stack for stack in cloud.stacks.values() if wanted <= {*stack.tags} and names in (None, stack.name)]
+    own = [stack for stack in cloud.stacks.values() if stack.project == cloud.acting]
+    found = [stack for stack in own if wanted <= {*stack.tags} and names in (None, stack.name)]
     found.reverse()  # the newest first
     if marker := request.query.get("marker"):
         found = found[[stack.id for stack in found].index(marker) + 1 :]
@@ -92,7 +103,7 @@ def _basic(request: Request, stack: Stack) -> dict[str, Any]:
 
 
 def _link(request: Request, stack: Stack, more: str = "", rel: str = "self") -> dict[str, str]:
-    return {"href": f"{request.url}/heat{ROOT}/stacks/{stack.name}/{stack.id}{more}", "rel": rel}
+    return {"href": f"{request.url}/heat/v1/{stack.project}/stacks/{stack.name}/{stack.id}{more}", "rel": rel}
 
 
 def _shown(cloud: Cloud, request: Request, stack: Stack) -> dict[str, Any]:
@@ -118,8 +129,8 @@ def _shown(cloud: Cloud, request: Request, stack: Stack) -> dict[str, Any]:
 
 
 def _pseudo(stack: Stack) -> dict[str, str]:
-    about = f"arn:openstack:heat::{PROJECT}:stacks/{stack.name}/{stack.id}"
-    return {"OS::project_id": PROJECT, "OS::stack_id": about, "OS::stack_name": stack.name}
+    about = f"arn:openstack:heat::{stack.project}:stacks/{stack.name}/{stack.id}"
+    return {"OS::project_id": stack.project, "OS::stack_id": about, "OS::stack_name": stack.name}
 
 
 def _masked(stack: Stack, name: str) -> str:
@@ -161,6 +172,7 @@ def _create(cloud: Cloud, request: Request) -> Answer:
         parts=parts,
         created=cloud.now(),
         description=str(template.get("description", "No description")),
+        project=cloud.acting,
     )
     cloud.stacks[stack.id] = stack
     engine.begin_create(cloud, stack)

@@ -1,80 +1,13 @@
-"""The APIs of Keystone, Glance, Nova and Neutron, as far as they are called."""
+"""The APIs of Nova and Neutron, as far as they are called."""
 
-from typing import Any
+from collections import Counter
 
-from .state import FLAVORS, PROJECT, QUOTAS, USER, Cloud, Thing
+from .state import EXTERNAL, FLAVORS, PROJECT, QUOTAS, Cloud, Thing
 from .wire import Answer, Request, refusal, version
 
-SERVICES = {
-    "orchestration": f"/heat/v1/{PROJECT}",
-    "compute": "/nova/v2.1",
-    "network": "/neutron",
-    "image": "/glance",
-    "identity": "/identity/v3",
-}
-_IMAGE_KEYS = ("name", "owner", "status", "provision_snapshot_of")
 _AFTER = {"suspend": "SUSPENDED", "shelve": "SHELVED_OFFLOADED", "os-stop": "SHUTOFF"}
-
-
-def identity(cloud: Cloud, request: Request) -> Answer:
-    """Keystone: its version, and tokens."""
-    if (request.method, request.path) != ("POST", "/v3/auth/tokens"):
-        return Answer(200, {"version": version("stable", "v3.14", f"{request.url}/identity/v3")})
-    user = request.body["auth"]["identity"]["password"]["user"]
-    if user["password"] != "secret":
-        return refusal("identity", 401, "The request you have made requires authentication.")
-    name = f"gAAAAA{cloud.new_id()}"
-    cloud.tokens[name] = cloud.clock.now() + cloud.setup.token_life
-    return Answer(201, {"token": _token(cloud, request, user["name"])}, {"X-Subject-Token": name})
-
-
-def _token(cloud: Cloud, request: Request, user: str) -> dict[str, Any]:
-    domain = {"id": "default", "name": "Default"}
-    catalog = [
-        {
-            "type": kind,
-            "name": kind,
-            "id": kind,
-            "endpoints": [
-                {"id": kind, "interface": "public", "region": "one", "region_id": "one", "url": request.url + place}
-            ],
-        }
-        for kind, place in SERVICES.items()
-    ]
-    return {
-        "methods": ["password"],
-        "user": {"id": USER, "name": user, "domain": domain, "password_expires_at": None},
-        "project": {"id": PROJECT, "name": "faculty", "domain": domain},
-        "is_domain": False,
-        "roles": [{"id": "r1", "name": "member"}, {"id": "r2", "name": "heat_stack_owner"}],
-        "audit_ids": ["a"],
-        "expires_at": "2099-01-01T00:00:00.000000Z",  # the client's own clock is not ours: we end it by 401
-        "issued_at": cloud.now().replace("Z", ".000000Z"),
-        "catalog": catalog,
-    }
-
-
-def image(cloud: Cloud, request: Request) -> Answer:
-    """Glance: images, found and shown."""
-    if request.path in ("", "/"):
-        return Answer(300, {"versions": [version("CURRENT", "v2.15", f"{request.url}/glance/v2/")]})
-    name = request.path.removeprefix("/v2/images").strip("/")
-    if name and request.method == "DELETE":
-        gone = cloud.images.pop(name, None)
-        return Answer(204) if gone else refusal("glance", 404, f"No image found with ID {name}")
-    if name:
-        found = cloud.images.get(name)
-        return Answer(200, found) if found else refusal("glance", 404, f"No image found with ID {name}")
-    asked = {key: value for key, value in request.query.items() if key in _IMAGE_KEYS}
-    shown = [
-        each
-        for each in cloud.images.values()
-        if request.query.get("tag") in (None, *each["tags"]) and asked.items() <= each.items()
-    ]
-    shown = [dict(each) for each in shown]
-    for each in cloud.images.values():
-        each["status"] = {"queued": "saving", "saving": "active"}.get(each["status"], each["status"])
-    return Answer(200, {"images": shown, "first": "/v2/images", "schema": "/v2/schemas/images"})
+_NOVA = {"instances": "instances", "cores": "vCPUs", "ram": "RAM (MiB)"}
+_NEUTRON = {kind.removesuffix("s"): name for kind, name in QUOTAS.items() if kind != "servers"}
 
 
 def compute(cloud: Cloud, request: Request) -> Answer:
@@ -87,7 +20,9 @@ def compute(cloud: Cloud, request: Request) -> Answer:
         return Answer(200, {"flavors": [{**flavor, "links": []} for flavor in FLAVORS]})
     if path == "limits":
         return Answer(200, {"limits": {"absolute": _limits(cloud), "rate": []}})
-    servers = cloud.things["servers"]
+    if path.startswith("os-quota-sets/"):
+        return _set_quota(cloud, request, path.partition("/")[2], _NOVA, "quota_set")
+    servers = {name: each for name, each in cloud.things["servers"].items() if each["project_id"] == cloud.acting}
     if path in ("servers", "servers/detail"):
         return Answer(200, {"servers": [_server(each) for each in servers.values()]})
     name = path.removeprefix("servers/").partition("/")[0]
@@ -110,9 +45,10 @@ def _action(cloud: Cloud, server: Thing, request: Request) -> Answer:
     if action == "os-getConsoleOutput":
         return Answer(200, {"output": server.get("console", "")})
     if action == "createImage":
-        own = cloud.images.get(server["image"]["id"], {"owner": PROJECT, "visibility": "private"})
+        own = cloud.images.get(server["image"]["id"], {})
         size = {"size": 3 * 2**20, "created_at": cloud.now(), "tags": [], "status": "queued"}
-        made = {**own, **about["metadata"], "id": cloud.new_id(), "name": about["name"], **size}
+        theirs = {"owner": cloud.acting, "visibility": "private"}
+        made = {**own, **about["metadata"], "id": cloud.new_id(), "name": about["name"], **size, **theirs}
         cloud.images[made["id"]] = made
         return Answer(202)
     if action == "rebuild":
@@ -127,8 +63,27 @@ def _action(cloud: Cloud, server: Thing, request: Request) -> Answer:
 
 def _limits(cloud: Cloud) -> dict[str, int]:
     names = {"Instances": "instances", "Cores": "vCPUs", "RAM": "RAM (MiB)"}
-    most = {f"maxTotal{'RAMSize' if word == 'RAM' else word}": cloud.limit(name) for word, name in names.items()}
-    return most | {f"total{word}Used": cloud.used[name] for word, name in names.items()}
+    quotas = {name: _quota(cloud, cloud.acting, name) for name in names.values()}
+    most = {f"maxTotal{'RAMSize' if word == 'RAM' else word}": quotas[name][0] for word, name in names.items()}
+    return most | {f"total{word}Used": quotas[name][1] for word, name in names.items()}
+
+
+def _quota(cloud: Cloud, project: str, name: str) -> tuple[int, int]:
+    """The limit, and what is used."""
+    if project == PROJECT:
+        return cloud.limit(name), cloud.used[name]
+    return cloud.limits.get(project, {}).get(name, -1), cloud.theirs.get(project, Counter())[name]
+
+
+def _set_quota(cloud: Cloud, request: Request, project: str, names: dict[str, str], kind: str) -> Answer:
+    """Only an operator may."""
+    if not (cloud.setup.admin and cloud.acting == PROJECT):
+        return refusal("neutron", 403, "(rule:update_quota) is disallowed by policy", "PolicyNotAuthorized")
+    if request.method == "DELETE":
+        cloud.limits.pop(project, None)
+        return Answer(202 if kind == "quota_set" else 204)
+    cloud.limits.setdefault(project, {}).update({names[key]: most for key, most in request.body[kind].items()})
+    return Answer(200, request.body)
 
 
 def _server(server: Thing) -> Thing:
@@ -142,8 +97,11 @@ def network(cloud: Cloud, request: Request) -> Answer:
     path = request.path.removeprefix("/v2.0").strip("/")
     if not path:
         return Answer(200, {"versions": [version("CURRENT", "v2.0", f"{request.url}/neutron/v2.0/")]})
+    cloud.greet(cloud.acting)
+    if path.startswith("quotas/") and request.method != "GET":
+        return _set_quota(cloud, request, path.partition("/")[2], _NEUTRON, "quota")
     if path.startswith("quotas/"):
-        return Answer(200, {"quota": _quotas(cloud)})
+        return Answer(200, {"quota": _quotas(cloud, path.split("/")[1])})
     collection, _, name = path.partition("/")
     kind = collection.replace("-", "_")
     if kind not in cloud.things or kind == "servers":
@@ -151,8 +109,10 @@ def network(cloud: Cloud, request: Request) -> Answer:
     if request.method == "POST":
         return _add(cloud, request, kind)
     if not name:
-        return Answer(200, {kind: _found(cloud, request, kind)})
-    if name not in cloud.things[kind]:
+        fields = request.fields
+        found = _found(cloud, request, kind)
+        return Answer(200, {kind: [{key: each[key] for key in fields} for each in found] if fields else found})
+    if name not in cloud.things[kind] or not _seen(cloud, cloud.things[kind][name]):
         return refusal("neutron", 404, f"{kind[:-1].capitalize()} {name} could not be found.", "NotFound")
     return _one(cloud, request, kind, name)
 
@@ -174,8 +134,15 @@ def _remove(cloud: Cloud, kind: str, name: str) -> Answer:
             return refusal("neutron", 409, f"There are one or more ports still in use on the network {name}.", "InUse")
         for subnet in subnets_of(cloud, name):
             cloud.remove("subnets", subnet)
+    if kind == "security_groups":
+        for rule in [each["id"] for each in _rules(cloud, name)]:
+            cloud.remove("security_group_rules", rule)
     cloud.remove(kind, name)
     return Answer(204)
+
+
+def _rules(cloud: Cloud, group: str) -> list[Thing]:
+    return [each for each in cloud.things["security_group_rules"].values() if each.get("security_group_id") == group]
 
 
 def subnets_of(cloud: Cloud, network: str) -> list[str]:
@@ -216,13 +183,18 @@ def _found(cloud: Cloud, request: Request, kind: str) -> list[Thing]:
                 return False
         return True
 
-    found = [thing for thing in cloud.things[kind].values() if fits(thing)]
+    found = [thing for thing in cloud.things[kind].values() if _seen(cloud, thing) and fits(thing)]
+    if kind == "security_groups":
+        return [{**each, "security_group_rules": _rules(cloud, each["id"])} for each in found]
     return [{**each, "subnets": subnets_of(cloud, each["id"])} for each in found] if kind == "networks" else found
 
 
-def _quotas(cloud: Cloud) -> dict[str, dict[str, int]]:
-    return {
-        kind.removesuffix("s"): {"limit": cloud.limit(name), "used": cloud.used[name], "reserved": 0}
-        for kind, name in QUOTAS.items()
-        if kind != "servers"
-    }
+def _quotas(cloud: Cloud, project: str) -> dict[str, dict[str, int]]:
+    quotas = {kind: _quota(cloud, project, name) for kind, name in _NEUTRON.items()}
+    return {kind: {"limit": limit, "used": used, "reserved": 0} for kind, (limit, used) in quotas.items()}
+
+
+def _seen(cloud: Cloud, thing: Thing) -> bool:
+    """Whether whoever asks sees it: what is his project's, what all see, and an operator everything."""
+    operator = cloud.setup.admin and cloud.acting == PROJECT
+    return operator or cloud.acting == thing["project_id"] or EXTERNAL in (thing["id"], thing.get("network_id"))

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 from provision.clock import REAL, Clock
 
-from . import heat, others
+from . import glance, heat, keystone, others
 from .faults import Delay, Drop, Hang, RetryDate, Say, Setup, Trickle, Trouble, Truncate
-from .state import Cloud
+from .state import PROJECT, Cloud
 from .wire import HTML, Answer, Request, refusal
 
 _SERVICES: Mapping[str, Callable[[Cloud, Request], Answer]] = {
     "heat": heat.answer,
-    "identity": others.identity,
-    "glance": others.image,
+    "identity": keystone.answer,
+    "glance": glance.answer,
     "nova": others.compute,
     "neutron": others.network,
 }
@@ -126,12 +126,13 @@ def _act(cloud: Cloud, request: Request) -> Answer:
     cloud.advance()
     if request.service == "machines":
         serving = cloud.serves(request.path.split("/")[1])
-        return Answer(200 if serving else 502, {"ready": serving})
+        return Answer({"yes": 200, "whose?": 403}.get(serving, 502), {"ready": serving})
     service = _SERVICES.get(request.service)
     if service is None:
         return refusal("", 404, "There is no such service.")
     if _needs_token(request) and cloud.tokens.get(request.headers.get("X-Auth-Token", ""), 0) <= cloud.clock.now():
         return refusal(request.service, 401, "The request you have made requires authentication.", "unauthorized")
+    cloud.acting = cloud.scopes.get(request.headers.get("X-Auth-Token", ""), PROJECT)
     return service(cloud, request)
 
 

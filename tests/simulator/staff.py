@@ -3,22 +3,28 @@
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import requests
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
 from provision.clock import Clock
 from provision.cloud.connection import connect
+from provision.core.drift import Repair
 from provision.core.outcome import Failed, Outcome, Ready
 from provision.guests.access import Access
 from provision.guests.probes import NotYetError, Stage
 from provision.progress import Silent
 from provision.workflows.cohort import delete, launch
 from provision.workflows.handouts import read_handouts
+from provision.workflows.leftovers import delete_leftovers, find_leftovers
+from provision.workflows.power import Asleep, resume, suspend
+from provision.workflows.repair import With, find_repairs, repair
 
 from . import world
 from .clock import FastClock
@@ -47,14 +53,55 @@ class Operator:
         return launch(
             connection or self.connect(),
             world.order(students),
-            image=None,
-            flavor=None,
-            network=None,
             folder=self.folder,
             deadline=self.deadline,
             progress=Silent(),
-            stages=(serving(self.url, self.clock, self.deadline),),
+            stages=self.stages,
             clock=self.clock,
+        )
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (serving(self.url, self.clock, self.deadline),)
+
+    def repairs(self, students: int, connection: "Connection | None" = None) -> tuple[Repair, ...]:
+        """What `repair` would find."""
+        now = datetime.fromtimestamp(self.clock.now(), UTC)
+        return find_repairs(connection or self.connect(), world.order(students), now)
+
+    def repair(
+        self, students: int, connection: "Connection | None" = None, *, may_lose: bool = False
+    ) -> tuple[Outcome, ...]:
+        connection = connection or self.connect()
+        terms = With(self.folder, self.deadline, may_lose, self.stages, self.clock)
+        return repair(connection, world.order(students), self.repairs(students, connection), terms, Silent())
+
+    def suspend(self, students: int, *, shelve: bool = False) -> tuple[Asleep | Failed, ...]:
+        return suspend(
+            self.connect(),
+            world.order(students),
+            shelve=shelve,
+            deadline=self.deadline,
+            progress=Silent(),
+            clock=self.clock,
+        )
+
+    def resume(self, students: int) -> tuple[Outcome, ...]:
+        return resume(
+            self.connect(),
+            world.order(students),
+            folder=self.folder,
+            deadline=self.deadline,
+            progress=Silent(),
+            stages=self.stages,
+            clock=self.clock,
+        )
+
+    def gc(self) -> int:
+        connection = self.connect()
+        found = find_leftovers(connection, world.COHORT, self.clock)
+        return delete_leftovers(
+            connection, world.COHORT, found, deadline=self.deadline, progress=Silent(), clock=self.clock
         )
 
     def delete(self) -> int:
@@ -70,14 +117,24 @@ def launch_at(url: str, clouds: Path, folder: Path, students: int) -> None:
 def serving(url: str, clock: Clock, deadline: float) -> Stage:
     """The proof that a simulated machine answers, in place of those that need a real one."""
 
+    host = url.removeprefix("http://")
+
     def prove(access: Access, _end: float) -> None:
         end = clock.now() + deadline
-        while not requests.get(f"{url}/machines/{access.address}/healthz", timeout=60).ok:
+        while (status := _status(host, access.address)) != 200:
             if clock.now() > end:
-                raise NotYetError(f"{access.address} does not answer")
+                words = "does not take its student's password" if status == 403 else "does not answer"
+                raise NotYetError(f"{access.address} {words}")
             clock.sleep(5)
 
     return Stage("web", prove, "The machine is up but its notebooks are not", "Wait.")
+
+
+def _status(host: str, address: str) -> int:
+    connection = HTTPConnection(host, timeout=60)
+    with closing(connection):
+        connection.request("GET", f"/machines/{address}/healthz")
+        return connection.getresponse().status
 
 
 def ready(outcomes: Iterable[Outcome]) -> list[str]:

@@ -63,6 +63,8 @@ class Stack:
     updated: str | None = None
     made: dict[str, Thing] = field(default_factory=dict)
     states: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # status, reason, when
+    project: str = PROJECT
+    unhealthy: set[str] = field(default_factory=set)  # what the next update makes anew
     turn: int = 0  # a new action makes what the one before had begun be forgotten
     listed: str | None = None  # as a list shows it, until something changes
 
@@ -83,6 +85,14 @@ class Cloud:
     behind: dict[str, Stack] = field(default_factory=dict)  # the stack to which a public address leads
     inner: dict[str, set[str]] = field(default_factory=dict)  # the addresses that ports have, by network
     tokens: dict[str, float] = field(default_factory=dict)  # until when each is good
+    scopes: dict[str, str] = field(default_factory=dict)  # the project of each token
+    acting: str = PROJECT  # the project of whoever asks just now, or of the stack at which Heat works
+    projects: dict[str, Thing] = field(default_factory=dict)  # students' own
+    users: dict[str, Thing] = field(default_factory=dict)
+    grants: set[tuple[str, str, str]] = field(default_factory=set)  # project, user, role
+    members: dict[tuple[str, str], str] = field(default_factory=dict)  # image and project, and what that said
+    limits: dict[str, dict[str, int]] = field(default_factory=dict)  # quotas of students' projects
+    theirs: dict[str, Counter[str]] = field(default_factory=dict)  # what they have of them
     used: Counter[str] = field(default_factory=Counter)  # by the names of core/capacity.py
     taken: Counter[str] = field(default_factory=Counter)  # by somebody else, for the moment
     dice: random.Random = field(init=False)
@@ -106,6 +116,7 @@ class Cloud:
         self.taken.clear()
         for server in self.things["servers"].values():
             server["serves"] = min(server.get("serves", inf), self.clock.now())  # what never got ready does so now
+            server["nobodys"] = False
         self._expected: dict[Happening, int] = {}
         for each in setup.happenings:
             self.expect(each)
@@ -150,21 +161,36 @@ class Cloud:
         """Keep a new thing; its id."""
         whole = self.owned({"id": self.new_id(), **thing})
         self.things[kind][whole["id"]] = whole
-        self.used[QUOTAS[kind]] += whole["project_id"] == PROJECT
+        self.use(whole["project_id"], QUOTAS[kind], 1)
         return str(whole["id"])
 
     def remove(self, kind: str, name: str) -> None:
         """Forget a thing, if it is there."""
         if thing := self.things[kind].pop(name, None):
-            self.used[QUOTAS[kind]] -= thing["project_id"] == PROJECT
+            self.use(thing["project_id"], QUOTAS[kind], -1)
+
+    def use(self, project: str, name: str, more: int) -> None:
+        """Count what a project has."""
+        counted = self.used if project == PROJECT else self.theirs.setdefault(project, Counter())
+        counted[name] += more
+
+    def greet(self, project: str) -> None:
+        """Neutron gives each project its own group, with four rules, as soon as it is asked something for it."""
+        groups = self.things["security_groups"].values()
+        if project in self.projects and not any(each["project_id"] == project for each in groups):
+            group = self.add("security_groups", {"name": "default", "project_id": project, "tenant_id": project})
+            for way in ("ingress", "egress"):
+                for kind in ("IPv4", "IPv6"):
+                    rule = {"direction": way, "ethertype": kind, "security_group_id": group, "project_id": project}
+                    self.add("security_group_rules", rule)
 
     def owned(self, thing: Thing) -> Thing:
         """With what all things have."""
         common = {"name": "", "description": "", "status": "ACTIVE", "tags": [], "revision_number": 1}
         return {
             **common,
-            "project_id": PROJECT,
-            "tenant_id": PROJECT,
+            "project_id": self.acting,
+            "tenant_id": self.acting,
             "created_at": self.now(),
             "updated_at": self.now(),
             **thing,
@@ -176,6 +202,9 @@ class Cloud:
 
     def has_room(self, name: str, more: int = 1) -> bool:
         """Whether the quota allows more."""
+        if self.acting != PROJECT:
+            have = self.theirs.get(self.acting, Counter())[name]
+            return not 0 <= self.limits.get(self.acting, {}).get(name, -1) < have + more
         return not 0 <= self.limit(name) < self.used[name] + self.taken[name] + more
 
     def take_all_but(self, left: int, name: str) -> None:
@@ -219,11 +248,14 @@ class Cloud:
                 return fate
         return None
 
-    def serves(self, address: str) -> bool:
-        """Whether a machine answers at that public address."""
+    def serves(self, address: str) -> str:
+        """What a machine answers at that public address: "yes", "no", or "whose?" if it does not know its student."""
         made = self.behind[address].made.values() if address in self.behind else ()
         servers = [self.things["servers"].get(each["id"], {}) for each in made if each["kind"] == "servers"]
-        return any(each.get("status") == "ACTIVE" and each.get("serves", inf) <= self.clock.now() for each in servers)
+        up = [
+            each for each in servers if each.get("status") == "ACTIVE" and each.get("serves", inf) <= self.clock.now()
+        ]
+        return "no" if not up else "whose?" if up[0].get("nobodys") else "yes"
 
     def suffer(self, fault: Fault, seconds: float) -> None:
         """Meet a fault from now on, and for so long."""
@@ -249,8 +281,8 @@ class Cloud:
     def delete_server_by_id(self, name: str) -> None:
         """A server goes, with what it took of the quotas."""
         if server := self.things["servers"].get(name):
-            self.used["vCPUs"] -= server["flavor"]["vcpus"]
-            self.used["RAM (MiB)"] -= server["flavor"]["ram"]
+            self.use(server["project_id"], "vCPUs", -server["flavor"]["vcpus"])
+            self.use(server["project_id"], "RAM (MiB)", -server["flavor"]["ram"])
             self.remove("servers", name)
 
     def attach_port(self, name: str) -> str:
@@ -259,9 +291,15 @@ class Cloud:
 
     def open_rule(self, name: str) -> str:
         """Somebody opens all of TCP to the world in the security group of stack `name`."""
-        rule = {"direction": "ingress", "protocol": "tcp", "remote_ip_prefix": "0.0.0.0/0", "ethertype": "IPv4"}
         group = self.thing_of(name, "security_groups")["id"]
-        return self.add("security_group_rules", {**rule, "security_group_id": group})
+        return self.add_rule(group, {"protocol": "tcp", "remote_ip_prefix": "0.0.0.0/0"})
+
+    def add_rule(self, group: str, said: Mapping[str, Any]) -> str:
+        """A security group's rule, with all that Neutron shows of one."""
+        ports = {key: int(said[key]) if said.get(key) else None for key in ("port_range_min", "port_range_max")}
+        usual = {"direction": "ingress", "ethertype": "IPv4", "protocol": None, "remote_ip_prefix": None}
+        whole = {**usual, "remote_group_id": None, **said, **ports, "security_group_id": group}
+        return self.add("security_group_rules", whole)
 
     def parse(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any], list[Part]]:
         """The template, the parameters with their defaults, and the parts that a request for a stack asks for."""

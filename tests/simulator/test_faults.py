@@ -7,7 +7,6 @@ that loses something.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -68,30 +67,27 @@ def tell(case: Case, simulator: Simulator, operator: Operator) -> Told:
     good = had | {name: made for name, made in machines(simulator).items() if name[-5:] in ready(outcomes)}
     first = Left(doubles(simulator), orphans(simulator))
     simulator.meet(Setup())
+    if case.repaired is not None:
+        simulator.clock.sleep(case.repaired)
+        assert ready(operator.repair(len(ALL), calm)) == [*case.ends]
+        assert operator.repairs(len(ALL), calm) == ()
     again = ready(operator.launch(len(ALL), calm))
     second = Left(doubles(simulator), orphans(simulator))
     kept = {name: made for name, made in machines(simulator).items() if name in good}
     return Told(case, failed(outcomes), error, good, first, again, second, kept)
 
 
-def cases(attribute: str) -> list[Any]:
-    """All cases, marked where a defence is lacking."""
-    marked = []
-    for case in CASES:
-        reason = getattr(case, attribute)
-        marks = [pytest.mark.xfail(strict=True, reason=f"lacking: {reason}")] if reason else []
-        marked.append(pytest.param(case, id=case.name, marks=marks))
-    return marked
+each_case = pytest.mark.parametrize("told", [pytest.param(case, id=case.name) for case in CASES], indirect=True)
 
 
-@pytest.mark.parametrize("told", cases("unsafe"), indirect=True)
+@each_case
 def test_nothing_is_lost_and_a_second_run_completes(told: Told) -> None:
     assert told.first == told.second == Left([], [])
     assert told.finally_ready == ALL
     assert told.kept == told.good
 
 
-@pytest.mark.parametrize("told", cases("lacking"), indirect=True)
+@each_case
 def test_the_first_run_ends_as_it_should(told: Told) -> None:
     case = told.case
     if case.stops:

@@ -83,7 +83,7 @@ def test_a_claimed_machine_is_the_students_for_every_verb(simulator: Simulator, 
     assert desk.claim(desk.pool(), "s0000") == access  # however often
     simulator.clock.sleep(60)
     operator = Operator(simulator.url, simulator.clock, desk.folder)
-    made = plan(operator.connect(), world.order(1), image=None, flavor=None, network=None)
+    made = plan(operator.connect(), world.order(1))
     assert [type(action) for action in made.actions] == [Keep]
     assert ready(operator.launch(2)) == ["s0000", "s0001"]  # a cold one for the other
     assert {**machines(simulator), **had} == machines(simulator)

@@ -30,6 +30,11 @@ class Request:
         return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
 
     @property
+    def fields(self) -> set[str]:
+        """The fields that are asked for alone."""
+        return {value for key, value in parse_qsl(urlsplit(self.target).query) if key == "fields"}
+
+    @property
     def body(self) -> Any:
         return json.loads(self.content or b"{}")
 
