@@ -222,6 +222,8 @@ def test_handouts_are_private_kept_and_extended(tmp_path: Path) -> None:
     assert modes == {
         "handout.csv": 0o600,
         ".gitignore": 0o600,
+        ".handout.lock": 0o644,  # which is empty
+        **dict.fromkeys(("caretaker", "caretaker.pub"), 0o600),
         "keys": 0o700,
         **{f"keys/{name}": 0o600 for name in ("s1", "s1.pub", "s2", "s2.pub")},
     }
