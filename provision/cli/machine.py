@@ -24,7 +24,7 @@ def up(words: tuple[str, ...], cloud: str | None, folder: Path | None, deadline:
 
     who = named(words, cloud, folder)
     wanted = Wanted(who.file.folder, deadline)
-    print_outcomes([bring(who.connect(), who.order(), who.student, wanted, make_progress(form))], output)
+    print_outcomes([bring(who.outside(), who.order(), who.student, wanted, make_progress(form))], output)
 
 
 @verb("ssh", "Open a shell on a student's machine, with the key of the handout.", remote=True)

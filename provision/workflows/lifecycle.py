@@ -3,12 +3,15 @@
 They are those of the whole cohort for a cohort of one: the same loop, lock and proof.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.clock import REAL, Clock
 from provision.cloud.compute import observe_servers
+from provision.cloud.projects import enter
 from provision.core.naming import cohort_tag
 from provision.core.outcome import Outcome
 from provision.core.plan import Stack
@@ -22,7 +25,9 @@ from provision.workflows.labels import observe_cohort
 from provision.workflows.locking import hold
 from provision.workflows.orders import Order
 from provision.workflows.power import resume
+from provision.workflows.projects import launch_projects
 from provision.workflows.servers import whose
+from provision.workflows.tenancy import find_homes
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -63,22 +68,17 @@ def find_server(connection: "Connection", order: Order, student: str) -> Server 
 
 
 def up(connection: "Connection", order: Order, student: str, wanted: Wanted, progress: Progress) -> Outcome:
-    """Give the student a machine that is proved ready: made if there is none, woken if it sleeps or is off."""
+    """Give the student a machine that is proved ready: made if there is none, woken if it sleeps or is off.
+
+    Where each student has a project, that is made, too.
+    """
     some = alone(order, student)
-    server = find_server(connection, order, student)
-    if server and not server.task and (server.asleep or server.status in ("SHUTOFF", "PAUSED")):
-        (outcome,) = resume(
-            connection,
-            order,
-            folder=wanted.folder,
-            deadline=wanted.deadline,
-            progress=progress,
-            student=student,
-            stages=wanted.stages,
-            clock=wanted.clock,
-        )
-        return outcome
-    (outcome,) = launch(
+    for place, part in _places(connection, some, student):
+        server = find_server(place, part, student)
+        if server and not server.task and (server.asleep or server.status in ("SHUTOFF", "PAUSED")):
+            return _wake(place, part, student, wanted, progress)
+    launch_some = partial(launch, some=True) if order.tenancy is None else launch_projects
+    (outcome,) = launch_some(
         connection,
         some,
         folder=wanted.folder,
@@ -86,7 +86,30 @@ def up(connection: "Connection", order: Order, student: str, wanted: Wanted, pro
         progress=progress,
         stages=wanted.stages,
         clock=wanted.clock,
-        some=True,
+    )
+    return outcome
+
+
+def _places(connection: "Connection", order: Order, student: str) -> Iterator[tuple["Connection", Order]]:
+    """Where the student's machine may be, and the order as it is there."""
+    if order.tenancy is None:
+        yield connection, order
+        return
+    for home in find_homes(connection, order):
+        if home.student == student:
+            yield enter(connection, home.project), home.order
+
+
+def _wake(connection: "Connection", order: Order, student: str, wanted: Wanted, progress: Progress) -> Outcome:
+    (outcome,) = resume(
+        connection,
+        order,
+        folder=wanted.folder,
+        deadline=wanted.deadline,
+        progress=progress,
+        student=student,
+        stages=wanted.stages,
+        clock=wanted.clock,
     )
     return outcome
 

@@ -90,11 +90,7 @@ def find_moves(connection: "Connection", order: Order, image: str | None, folder
 
     Raises PreflightError, with all of them, if machines are too small for it.
     """
-    if order.tenancy is not None:
-        raise InvalidInputError(
-            "Machines in projects of their students cannot be rebuilt yet.",
-            hint='Rebuild works with tenancy = "one project". Until then: delete the cohort and launch it anew.',
-        )
+    _check_tenancy(order)
     wanted = wished_image(connection, Wish(order.course, order.presentation, image))
     stacks = observe_standing(connection, order)
     found = observe_servers(connection, cohort_tag(order.cohort))
@@ -104,6 +100,14 @@ def find_moves(connection: "Connection", order: Order, image: str | None, folder
     moves = plan_moves(actions, servers, wanted.id, kept_backups(folder))
     _check_sizes(wanted, [servers[each.student] for each in moves if isinstance(each, Move)])
     return Moves(wanted, moves)
+
+
+def _check_tenancy(order: Order) -> None:
+    if order.tenancy is not None:
+        raise InvalidInputError(
+            "Machines in projects of their students cannot be rebuilt yet.",
+            hint='Rebuild works with tenancy = "one project". Until then: delete the cohort and launch it anew.',
+        )
 
 
 def _check_sizes(image: Image, servers: Iterable[Server]) -> None:
@@ -120,6 +124,7 @@ def rebuild(
     connection: "Connection", order: Order, image: str | None, terms: Terms, progress: Progress
 ) -> tuple[Outcome, ...]:
     """Move every machine to `image`; how it ended for each that is moved or should be. Run again, it goes on."""
+    _check_tenancy(order)  # before the lock is taken
     with hold(connection, order.cohort, "rebuild", terms.clock, progress) as check:
         found = find_moves(connection, order, image, terms.folder)
         job = _Job(connection, order, found.image, terms, progress, reach_of(order, terms.folder, terms.deadline))
