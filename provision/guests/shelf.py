@@ -19,7 +19,7 @@ class _Handler(SimpleHTTPRequestHandler):
         """The file that is meant, by its own name here; what is in none of the folders is not there."""
         meant = Path("/") / super().translate_path(path)
         inside = any(meant.resolve().is_relative_to(folder.resolve()) for folder in self.folders)
-        return str(meant) if inside else "/nonexistent"
+        return str(meant) if inside else "/dev/null/nothing"  # below what is no folder, so that nobody can make it
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that the library gives it
         """Say nothing: pip itself tells."""
