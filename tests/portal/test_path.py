@@ -11,6 +11,7 @@ from .conftest import Page, csrf, press, state
 
 def test_from_the_link_to_the_password(page: Page, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "provision")  # whatever a command that ran before has set
     link, browser = page.link("s0001"), page.browser()
     browser.get(link)
     browser.post(link)
