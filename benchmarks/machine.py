@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 from websockets.sync.client import connect
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from report import Claim
 
 from provision.guests.jupyter import Jupyter
 from tests.roles.container import Container, booted
@@ -29,20 +30,6 @@ URL = "http://127.0.0.1/"
 ROUNDS, TURN = 40, 50  # requests: 40 turns of 50, each way
 STATIC_SECONDS, STATIC_RATE, CLIENTS = 10, 500, 8
 SOCKETS = 500
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One line of the report; `value` is to be at most, or at least, `bound`."""
-
-    what: str
-    value: float
-    bound: float
-    at_most: bool = True
-
-    def holds(self) -> bool:
-        """Whether the claim is true."""
-        return self.value <= self.bound if self.at_most else self.value >= self.bound
 
 
 def percentile(times: list[float], share: float) -> float:
@@ -62,7 +49,7 @@ def timed_gets(connection: http.client.HTTPConnection, count: int, path: str) ->
         yield 1000 * (time.perf_counter() - start)
 
 
-def overhead() -> list[Measured]:
+def overhead() -> list[Claim]:
     """Jupyter's /api direct and through nginx, in turns."""
     direct, proxied = (http.client.HTTPConnection("127.0.0.1", port) for port in (8888, 80))
     times: dict[str, list[float]] = {"direct": [], "nginx": []}
@@ -71,10 +58,10 @@ def overhead() -> list[Measured]:
         times["nginx"] += timed_gets(proxied, TURN, "/api")
     found = {name: [percentile(values, share) for share in (0.5, 0.99)] for name, values in times.items()}
     print(f"  /api, ms at p50 and p99: direct {found['direct']}, nginx {found['nginx']}", file=sys.stderr)
-    return [Measured("nginx adds to Jupyter's /api, ms at p99", found["nginx"][1] - found["direct"][1], 0.5)]
+    return [Claim("nginx adds to Jupyter's /api, ms at p99", found["nginx"][1] - found["direct"][1], 0.5)]
 
 
-def static() -> list[Measured]:
+def static() -> list[Claim]:
     """The files that JupyterLab's first page loads, asked for at a fixed pace whatever the answers take."""
     browser = Jupyter(URL)
     browser.sign_in(PASSWORD)
@@ -103,9 +90,9 @@ def static() -> list[Measured]:
     together(client, CLIENTS)
     rate = len(times) / (time.perf_counter() - start)
     return [
-        Measured("static files, answers a second", rate, 0.98 * STATIC_RATE, at_most=False),
-        Measured("errors among them", len(errors), 0),
-        Measured("ms from when each was due, at p99", 1000 * percentile(times, 0.99), 1000),
+        Claim("static files, answers a second", rate, 0.98 * STATIC_RATE, at_most=False),
+        Claim("errors among them", len(errors), 0),
+        Claim("ms from when each was due, at p99", 1000 * percentile(times, 0.99), 1000),
     ]
 
 
@@ -118,7 +105,7 @@ def together(work: Callable[[int], None], count: int) -> None:
         thread.join()
 
 
-def websockets() -> list[Measured]:
+def websockets() -> list[Claim]:
     """As many websockets as a class would open, all at once and all answering; and then a cell."""
     browser = Jupyter(URL)
     browser.sign_in(PASSWORD)
@@ -137,18 +124,18 @@ def websockets() -> list[Measured]:
         errors += sum(one.recv(timeout=30) != str(number) for number, one in enumerate(opened))
         printed = browser.run("print(6 * 7)", deadline=60)
     return [
-        Measured("websockets open at once", len(opened), SOCKETS, at_most=False),
-        Measured("errors among them", errors, 0),
-        Measured("cells that ran meanwhile", float(printed == "42\n"), 1, at_most=False),
+        Claim("websockets open at once", len(opened), SOCKETS, at_most=False),
+        Claim("errors among them", errors, 0),
+        Claim("cells that ran meanwhile", float(printed == "42\n"), 1, at_most=False),
     ]
 
 
-def first_answer(machine: Container) -> list[Measured]:
+def first_answer(machine: Container) -> list[Claim]:
     """From when systemd saw sshd listen to JupyterLab's first page through nginx; one clock serves both."""
     shown = machine.run("systemctl", "show", "--value", "--property=ActiveEnterTimestampMonotonic", "ssh.service")
     while requests.get(f"{URL}login", timeout=10).status_code != http.client.OK:
         time.sleep(0.02)
-    return [Measured("JupyterLab's first answer, s after sshd's", time.monotonic() - int(shown) / 1e6, 15)]
+    return [Claim("JupyterLab's first answer, s after sshd's", time.monotonic() - int(shown) / 1e6, 15)]
 
 
 def main() -> int:

@@ -12,8 +12,8 @@ from time import monotonic
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cohort import Claim, campus, use
-from report import table
+from cohort import campus, use
+from report import Claim, table
 
 from tests.simulator.claimers import Desk, at_once, given_twice, owners
 from tests.simulator.clock import VirtualClock

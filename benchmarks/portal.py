@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import httpx2
 import uvicorn
-from report import table
+from report import Claim, table
 
 from provision.clock import REAL
 from provision.cloud.connection import connect
@@ -43,25 +43,6 @@ RATE = 500  # page requests a second
 ARRIVAL = 60.0  # seconds in which all students come
 CLICKS, REPEATS = 50, 20
 PORT = 18443
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One line of the report; `value` is to be at most, or at least, `bound`."""
-
-    what: str
-    value: float
-    bound: float
-    at_most: bool = True
-
-    def holds(self) -> bool:
-        """Whether it is true."""
-        return self.value <= self.bound if self.at_most else self.value >= self.bound
-
-    def row(self) -> tuple[str, ...]:
-        """As the table shows it."""
-        sign = "at most" if self.at_most else "at least"
-        return self.what, f"{sign} {self.bound:g}", f"{self.value:.3g}", "met" if self.holds() else "MISSED"
 
 
 @dataclass

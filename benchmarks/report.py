@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +12,25 @@ from measure import MIB
 from races import Race, Results
 
 _COLUMNS = ("", "wall s", "CPU s", "peak RSS MiB", "anonymous MiB", "written MiB")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of the report; `value` is to be at most, or at least, `bound`."""
+
+    what: str
+    value: float
+    bound: float
+    at_most: bool = True
+
+    def holds(self) -> bool:
+        """Whether it is true."""
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
+
+    def row(self) -> tuple[str, ...]:
+        """As the table shows it."""
+        sign = "at most" if self.at_most else "at least"
+        return self.what, f"{sign} {self.bound:g}", f"{self.value:.3g}", "met" if self.holds() else "MISSED"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -36,7 +36,7 @@ def password() -> None:
 @cohort_cloud_option
 @handout_option
 def reset(cohort: str, student: str, cloud: str | None, folder: Path | None) -> None:
-    """Give STUDENT of COHORT another password, shown here once and put into the handout.
+    """Give STUDENT of COHORT another password, shown here once and put into handout and letter.
 
     Whoever is signed in with the old one is out, and what runs in notebooks ends.
     """
@@ -44,7 +44,8 @@ def reset(cohort: str, student: str, cloud: str | None, folder: Path | None) -> 
     from provision.workflows.orders import read_cohort
 
     file = read_cohort(cohort, folder)
-    click.echo(reset_password(_door(Named(file, student, cloud)), file.folder, student))
+    who = Named(file, student, cloud)
+    click.echo(reset_password(_door(who), file.folder, who.order(stands=True), student))
 
 
 @click.command(short_help="Copy students' files from their machines to here.")

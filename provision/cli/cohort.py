@@ -1,6 +1,7 @@
 """`provision cohort`: a class of machines, from a cohort.toml to a table of those that are ready."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from provision.cli.cohort_file import FILES
 from provision.cli.cohort_handouts import handouts
 from provision.cli.cohort_preflight import preflight
 from provision.cli.cohort_rebuild import rebuild
-from provision.cli.options import cohort_cloud_option, handout_option
+from provision.cli.options import cohort_verb
 from provision.cli.options import flavor_option as _flavor
 from provision.cli.options import image_option as _image
 from provision.cli.options import network_option as _network
@@ -42,15 +43,7 @@ for command in (*FILES, preflight, handouts, rebuild, *CARE):
     cohort.add_command(command)
 
 
-def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
-    """A verb on COHORT, the path of a cohort.toml or of the folder that holds it."""
-
-    def decorate(function: Callable[..., None]) -> click.Command:
-        for wrap in (cohort_cloud_option, handout_option, click.argument("cohort", metavar="COHORT")):
-            function = wrap(function)
-        return cohort.command(name)(function)
-
-    return decorate
+_command = partial(cohort_verb, cohort)
 
 
 @_command("plan")

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -30,3 +31,14 @@ stack_limit_option = click.option(
     metavar="N",
     help="How many stacks Heat lets the project have, as the operator says, if not 512 or what cohort.toml says.",
 )
+
+
+def cohort_verb(group: click.Group, name: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A verb of `group` on COHORT, the path of a cohort.toml or of the folder that holds it."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        for wrap in (cohort_cloud_option, handout_option, click.argument("cohort", metavar="COHORT")):
+            function = wrap(function)
+        return group.command(name)(function)
+
+    return decorate

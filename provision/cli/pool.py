@@ -1,14 +1,14 @@
 """`provision pool`: machines that are ready before anybody asks for them."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision.cli.options import cohort_cloud_option, flavor_option, handout_option, image_option, network_option
+from provision.cli.options import cohort_verb, flavor_option, image_option, network_option
 from provision.cli.output import format_option, print_rows
 from provision.cli.progress import make_progress, progress_option
 
@@ -25,15 +25,7 @@ def pool() -> None:
     """Keep machines of a class booted and proved, so that a student who comes has one in seconds."""
 
 
-def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
-    """A verb on COHORT, the path of a cohort.toml or of the folder that holds it."""
-
-    def decorate(function: Callable[..., None]) -> click.Command:
-        for wrap in (cohort_cloud_option, handout_option, click.argument("cohort", metavar="COHORT")):
-            function = wrap(function)
-        return pool.command(name)(function)
-
-    return decorate
+_command = partial(cohort_verb, pool)
 
 
 @_command("start")

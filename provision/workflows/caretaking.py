@@ -21,6 +21,8 @@ from provision.progress import Progress
 from provision.workflows.crew import Crew, Results, next_result
 from provision.workflows.generations import Shelf, keep, newest, prune, unfinished
 from provision.workflows.handouts import caretaker_key, handout_file, read_handouts, save_password
+from provision.workflows.letters import write_letters
+from provision.workflows.orders import Order
 
 if TYPE_CHECKING:
     from provision.cloud.connection import Connection
@@ -64,8 +66,8 @@ def door_of(connection: "Connection", stack: Stack, folder: Path) -> Door:
     return Door(address, port, key.absolute(), stack.id, (folder / "known_hosts").absolute())
 
 
-def reset_password(door: Door, folder: Path, student: str) -> str:
-    """A new password for the machine's student, which goes into the handout once the machine has it.
+def reset_password(door: Door, folder: Path, order: Order, student: str) -> str:
+    """A new password for the machine's student, which goes into handout and letter once the machine has it.
 
     Killed between the two, it opens nothing that is known to anybody: done again, it is right again.
     """
@@ -77,6 +79,7 @@ def reset_password(door: Door, folder: Path, student: str) -> str:
     password = new_password()
     caretaker.set_password(door, jupyter_hash(password))
     save_password(folder, student, password)
+    write_letters(folder, order, student)
     return password
 
 

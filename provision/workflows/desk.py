@@ -23,6 +23,7 @@ from provision.guests.credentials import jupyter_hash, new_password
 from provision.guests.probes import Stage
 from provision.workflows import wishes
 from provision.workflows.handouts import read_handouts, save_password
+from provision.workflows.letters import write_letters
 from provision.workflows.orders import CohortFile, Order
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def reset_password(desk: Desk, student: str) -> str:
     password = new_password()
     desk.offers.set_password(student, jupyter_hash(password))
     save_password(desk.file.folder, student, password)
+    write_letters(desk.file.folder, desk.order, student)
     return password
 
 

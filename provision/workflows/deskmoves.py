@@ -16,6 +16,7 @@ from provision.workflows.desk import Desk
 from provision.workflows.deskreports import drain, end, fail_all, stage_of
 from provision.workflows.handouts import save_urls
 from provision.workflows.labels import observe_cohort
+from provision.workflows.letters import write_letters
 from provision.workflows.machine import prove, reach_of
 from provision.workflows.servers import Settling, settle, whose
 
@@ -93,4 +94,5 @@ def _prove(desk: Desk, connection: "Connection", wish: Wish, stack: Stack) -> No
         raise
     if isinstance(outcome, Ready):
         save_urls(desk.file.folder, {outcome.student: outcome.url})
+        write_letters(desk.file.folder, desk.order, outcome.student)
     end(desk, outcome)

@@ -1,5 +1,6 @@
 """The letters: what each student is given to read, 0600 beside the handouts, and filled anew whenever a URL changes."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,8 @@ def read_letter(said: "Cohort", folder: Path, template: Path | None = None) -> L
     return letter
 
 
-def write_letters(folder: Path, order: "Order") -> int:
-    """A letter for each student whose URL was proved, and for nobody else; how many they are."""
+def write_letters(folder: Path, order: "Order", only: str | None = None) -> int:
+    """A letter for each student whose URL was proved, or for `only` that one of them; how many they are."""
     if order.letter is None or not handout_file(folder).is_file():
         return 0
     with changing(folder):
@@ -44,16 +45,22 @@ def write_letters(folder: Path, order: "Order") -> int:
         letters = {
             f"{each.id}{form}": render(order.letter, _reader(order, each))
             for each in read_handouts(folder).values()
-            if each.url
+            if each.url and only in (None, each.id)
         }
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, text in letters.items():
             if not _holds(place / name, text):
                 write_private(place / name, text)
-        for old in place.iterdir():
-            if old.suffix in FORMS and old.name not in letters:  # an address that is no more
-                old.unlink()
+        if only is None:
+            _remove_others(place, letters)
         return len(letters)
+
+
+def _remove_others(place: Path, letters: Container[str]) -> None:
+    """Remove the letters with an address that is no more."""
+    for old in place.iterdir():
+        if old.suffix in FORMS and old.name not in letters:
+            old.unlink()
 
 
 def letters_folder(folder: Path) -> Path:

@@ -19,7 +19,7 @@ from provision.cli.caretaking import backup, password, restore
 from provision.errors import InvalidInputError, NotFoundError, StudentsFailedError
 from provision.paths import data_path
 from provision.workflows.generations import Shelf, generations, keep, newest, newest_file, prune, unfinished
-from provision.workflows.handouts import read_handouts
+from provision.workflows.handouts import read_handouts, save_urls
 
 from .test_repair import Cloud
 
@@ -82,7 +82,10 @@ def there(http: rm.Mocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     return Class(http, tmp_path)
 
 
-def test_a_new_password_is_shown_once_and_in_the_handout(there: Class) -> None:
+def test_a_new_password_is_shown_once_and_in_handout_and_letter(there: Class) -> None:
+    save_urls(there.handouts, {"ada": "http://192.0.2.1/", "bob": "http://192.0.2.2/"})
+    (there.handouts / "letters").mkdir()
+    (there.handouts / "letters/bob.txt").write_text("as it was")
     before = read_handouts(there.handouts)
     done = there.type(password, "reset", "ada")
     assert done.exit_code == 0, done.output
@@ -91,6 +94,8 @@ def test_a_new_password_is_shown_once_and_in_the_handout(there: Class) -> None:
     assert after["bob"] == before["bob"]
     sent = json.loads((there.homes["ada"] / "password").read_text())
     assert PasswordHasher().verify(sent["password_hash"].removeprefix("argon2:"), after["ada"].password)
+    assert after["ada"].password in (there.handouts / "letters/ada.txt").read_text()
+    assert (there.handouts / "letters/bob.txt").read_text() == "as it was"
 
 
 def test_a_password_that_the_machine_did_not_take_is_not_handed_out(there: Class) -> None:

@@ -8,11 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import pytest
 
 from provision.guests.credentials import jupyter_hash
+
+from .sshd import Sshd, sshd
 
 PASSWORD = "bdfh-2346-bdfh-2346"
 
@@ -87,3 +90,12 @@ def _wait(url: str, server: "subprocess.Popen[bytes]", log: Path) -> str:
         else:
             return url
     raise AssertionError(log.read_text())
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    """A machine to which ssh leads, and a place of our own for what an ssh of ours leaves while it runs."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with sshd(tmp_path) as running, TemporaryDirectory() as short:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        yield running

@@ -4,9 +4,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
 from threading import Event, Thread
 
 import pytest
@@ -18,7 +16,7 @@ from provision.guests.lent import Lent, Sources
 from provision.guests.tunnel import Forward, free_port
 from provision.workflows.reaching import hold_pages, hold_ports, is_public
 
-from .sshd import Sshd, sshd
+from .sshd import Sshd
 
 PATIENCE = 30.0
 
@@ -46,14 +44,6 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         monkeypatch.setattr("provision.workflows.reaching.WEB", server.server_port)
         yield server.server_port
         server.shutdown()
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with sshd(tmp_path) as running, TemporaryDirectory() as short:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
-        yield running
 
 
 def closed(machine: Sshd) -> Access:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
 from threading import Event, Thread
 
 import pytest
@@ -23,7 +22,7 @@ from provision.guests.ssh import ssh_command, ssh_config
 from provision.guests.tunnel import Forward, Tunnel, free_port, hold_open, is_listening, new_tunnel, usual_port
 from provision.paths import runtime_home
 
-from .sshd import Sshd, sshd
+from .sshd import Sshd
 
 PATIENCE = 30.0  # seconds after which a test gives up
 
@@ -45,14 +44,6 @@ def web() -> Iterator[int]:
         Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server.server_port
         server.shutdown()
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with sshd(tmp_path) as running, TemporaryDirectory() as short:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
-        yield running
 
 
 def says_hi(port: int) -> bool:

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Request, expect, sync_playwright
 from playwright.sync_api import Page as Tab
 
+from provision.core.standing import State
 from provision.paths import cache_home
 from provision.portal.app import make_app
 from provision.portal.visit import Portal, Settings
@@ -78,6 +79,9 @@ def heading(tab: Tab, text: str) -> None:
     expect(tab.get_by_role("heading", level=1)).to_have_text(text, timeout=WAIT)
 
 
+PHASES: Mapping[State, str] = {"reserving": "Reserving", "starting": "Starting", "software": "Course software"}
+
+
 def test_a_students_path(page: Page, chromium: Browser) -> None:
     strangers: list[str] = []
 
@@ -100,18 +104,17 @@ def test_a_students_path(page: Page, chromium: Browser) -> None:
         accessible(tab)
         tab.get_by_role("button", name="Start my machine").dblclick()
         heading(tab, "Your machine is on its way")
-        for state in ("queued", "reserving", "starting", "software", "ready"):
-            if state != "queued":
-                until(page.desk, "s0001", state)
-            if state not in ("queued", "ready"):
-                expect(tab.locator("[aria-current=step]")).to_contain_text(
-                    {"reserving": "Reserving", "starting": "Starting", "software": "Course software"}[state],
-                    timeout=WAIT,
-                )
-            if state == "ready":
-                heading(tab, "Your machine is ready")
+        shown(tab, "queued")
+        accessible(tab)
+        for state, words in PHASES.items():
+            until(page.desk, "s0001", state)
+            expect(tab.locator("[aria-current=step]")).to_contain_text(words, timeout=WAIT)
             shown(tab, state)
             accessible(tab)
+        until(page.desk, "s0001", "ready")
+        heading(tab, "Your machine is ready")
+        shown(tab, "ready")
+        accessible(tab)
         assert tab.get_by_role("link", name="Open my machine").get_attribute("href") == look(page.desk, "s0001").url
         tab.get_by_role("button", name="Show my password").click()
         heading(tab, "Your machine's password")
